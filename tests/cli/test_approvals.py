@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.serving import asking, lines, told_json
-from tests.cli.terminal import seen
+from tests.cli.terminal import on_terminal, seen
 from tests.sdk.served import checkpoint, told, unique
-from tests.support.server import NO_LIMITS, Server
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from towerlog.cli import exits
 
 
@@ -97,6 +97,19 @@ def test_a_question_is_answered_by_the_beginning_of_its_id(server) -> None:
     assert line == f"Question {one}: answered. The agent is told with its next reply."
     assert asking(server, "approvals", "answer", one, "no").exit_code == exits.FOUND_WRONG
     assert asking(server, "approvals", "answer", "nothing", "no").exit_code == exits.FOUND_WRONG
+
+
+def test_at_80_columns_a_sentence_is_broken_between_words(server) -> None:
+    """Those that carry a whole id, and what refuses a second decision."""
+    one = waiting(server, "approval")
+    said = seen(server, 80, "approvals", "approve", one)
+    assert " ".join(said) == f"Tool calls {one}: approved. The agent is told with its next reply."
+    asked_of = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+    code, refused = on_terminal(80, "approvals", "approve", one, **asked_of)
+    assert code == exits.FOUND_WRONG
+    for shown in (said, refused):
+        assert len(shown) > 1, "else it says nothing of this"
+        assert all(len(line) <= 80 and line == line.strip() for line in shown), shown
 
 
 def test_a_link_is_made_for_somebody(server) -> None:

@@ -38,6 +38,7 @@ class QuietEngine(Engine):
 
     async def start(self) -> None:
         """Takes commands."""
+        await self.learn()
         self._writer.start()
 
     async def sweep(self) -> None:

@@ -13,7 +13,7 @@ from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, point_in_time
 from towerlog.cli.groups import ListGroup
-from towerlog.cli.output import answer, say
+from towerlog.cli.output import answer, say, tell
 from towerlog.cli.run_ids import one_named
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
@@ -215,7 +215,7 @@ def remove_rule(client: Client, rule: str, as_json: bool) -> None:
 def acknowledge(client: Client, alert_id: str, as_json: bool) -> None:
     """Acknowledges an alert: no more reminders of it are sent."""
     done = client.acknowledge_alert(alert_id)
-    answer(as_json, dict(done.raw), lambda: say(f"Alert {done.alert_id} is acknowledged, and {done.state}."))
+    answer(as_json, dict(done.raw), lambda: tell(f"Alert {done.alert_id} is acknowledged, and {done.state}."))
 
 
 @alerts.command("mute")
@@ -226,7 +226,7 @@ def mute(client: Client, alert_id: str, minutes: float, as_json: bool) -> None:
     """Mutes an alert, and further alerts of its rule about the same subject."""
     done = client.mute_alert(alert_id, minutes)
     until = "is not muted" if done.muted_until is None else f"is muted until {done.muted_until}"
-    answer(as_json, dict(done.raw), lambda: say(f"Alert {done.alert_id} {until}."))
+    answer(as_json, dict(done.raw), lambda: tell(f"Alert {done.alert_id} {until}."))
 
 
 @alerts.command("deliveries")
@@ -254,7 +254,7 @@ def redeliver(client: Client, delivery_id: str | None, failed: bool, as_json: bo
         raise click.UsageError("name a delivery, or say --failed")
     if delivery_id is not None:
         done = client.redeliver(delivery_id)
-        answer(as_json, dict(done.raw), lambda: say(f"Message {done.delivery_id} is sent anew."))
+        answer(as_json, dict(done.raw), lambda: tell(f"Message {done.delivery_id} is sent anew."))
         return
     count, cursor = 0, None
     while True:

@@ -10,7 +10,7 @@ from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.formatting import calls_in
 from towerlog.cli.groups import ListGroup
-from towerlog.cli.output import answer, say, show_fields
+from towerlog.cli.output import answer, say, show_fields, tell
 from towerlog.cli.run_ids import full_run_id, only_one
 from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.errors import NotFound
@@ -130,7 +130,7 @@ def _id(client: Client, given: str) -> str:
 def _told(done: Answered, as_json: bool) -> None:
     what = "Tool calls" if done.kind == "approval" else "Question"
     words = f"{what} {visible(done.approval_id)}: {visible(done.state)}. The agent is told with its next reply."
-    answer(as_json, dict(done.raw), lambda: say(words))
+    answer(as_json, dict(done.raw), lambda: tell(words))
 
 
 def fields_of(one: Approval, utc: bool = False) -> list[tuple[str, object]]:

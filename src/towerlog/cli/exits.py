@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from towerlog.cli.commands import NotInstalled
 from towerlog.cli.escapes import visible
+from towerlog.cli.output import broken, screen_width
 from towerlog.config import BadSetting
 from towerlog.errors import (
     Overloaded,
@@ -161,7 +162,10 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = exit_code_of(error)
             if code is None:
                 raise
-            print(f"towerlog: {visible(words_of(error))}", file=sys.stderr)
+            told = f"towerlog: {visible(words_of(error))}"
+            # What a server refuses is a sentence; what the machine lacks is told without any more of it.
+            width = screen_width(sys.stderr) if isinstance(error, ApiError) else None
+            print("\n".join(broken(told, width) if width else [told]), file=sys.stderr)
             raise SystemExit(code) from None
 
     return run

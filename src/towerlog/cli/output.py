@@ -6,10 +6,11 @@ printed on a line of its own, at the only time when it is known.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -27,6 +28,31 @@ def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> 
 def say(text: str = "") -> None:
     """Prints lines of the answer."""
     click.echo(visible_text(text))
+
+
+def tell(sentence: str) -> None:
+    """Prints a sentence; on a terminal, its lines are broken between words."""
+    for line in broken(visible_text(sentence), screen_width()):
+        click.echo(line)
+
+
+def broken(sentence: str, width: int | None) -> list[str]:
+    """A sentence in lines of so many characters at most, but for words that are longer; None: in one."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for word in sentence.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if width is None or cell_len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def screen_width(stream: TextIO | None = None) -> int | None:
+    """Characters of a line on the terminal that standard output, or another stream, leads to; None in a pipe."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 def note(text: str) -> None:

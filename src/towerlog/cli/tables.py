@@ -6,8 +6,6 @@ is left out by its rank or cut with an ellipsis. In a pipe, and with `--wide`, e
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +16,7 @@ import click
 from towerlog.ambient import SystemClock
 from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import ago
-from towerlog.cli.output import say
+from towerlog.cli.output import say, screen_width
 from towerlog.model.times import format_ms, parse_ms
 
 GAP = 2
@@ -91,11 +89,6 @@ def show_table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str, vi
     for number in range(len(rows)):
         line = (_padded(columns[place], cells[place][number], widths[place]) for place in shown)
         click.echo((" " * GAP).join(line).rstrip())
-
-
-def screen_width() -> int | None:
-    """Characters of a line on the terminal; None in a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fitted(columns: Sequence[Column], widths: list[int], empty: Sequence[int], room: int) -> list[int]:

@@ -136,6 +136,10 @@ class Engine:
     def _asked(self, asked: Asked) -> None:
         self.services.workers.note(asked.org, asked.agents, asked.labels, asked.worker_id, asked.key_id)
 
+    async def learn(self) -> None:
+        """What a process before this one has left that is of use. Raises StorageFailed."""
+        _, self._reads.standstills.heard_until = await self._store.age_kept()
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
@@ -143,6 +147,7 @@ class Engine:
             self.services.held.content_forgotten = self.peers.tell_unknown
             self.peers.asked = self._asked
             await self.peers.start()
+        await self.learn()
         self._writer.start()
         self.services.start()
 

@@ -64,6 +64,7 @@ REACTIONS = Reactions(
     on_budget=(alert_reactions.on_budget,),
     on_place=(alert_entries.on_place,),
     budget_limits=alert_reactions.limits_of_budgets,
+    on_let_go=budget_reactions.let_go_on,
     on_call=(alert_reactions.on_call,),
     on_repeat=(heard.note_request_again,),
 )

@@ -53,3 +53,9 @@ def plain_name(name: str) -> str:
         return name.strip()
     fit = _UNSEEN.sub("", name)
     return " ".join(_CONTROL.sub(" ", fit).split()) if _CONTROL.search(fit) or _BLANK.search(fit) else fit.strip()
+
+
+def normal_name(name: str) -> str:
+    """The same of a name that is stored, possibly by a version that took it as it was; as it is where nothing would be
+    left: no agent is called that."""
+    return plain_name(name) or name

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from towerlog.model.agent import normal_name
 from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.event import FieldWarning
 from towerlog.model.usage import summed
@@ -98,6 +99,10 @@ class AlertScope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona: str | None = None
     """A persona's key, or key and version."""
 
+    def __post_init__(self) -> None:
+        if self.agent is not None:
+            msgspec.structs.force_setattr(self, "agent", normal_name(self.agent))
+
 
 class AlertConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The figures of a trigger; each needs some of them."""
@@ -140,6 +145,8 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Agent → when the rule has opened its last alert about it, in the server's steady time; for a cool-down alone."""
     suppressed: int = 0
     """Alerts that a cool-down has kept from being opened."""
+    suppressed_at: int = 0
+    """When that was last."""
     window_state: AlertState | None = None
     """Of a rule about a window, as it was found last."""
 
@@ -204,7 +211,9 @@ class AlertRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cost_nanos: int | None = None
     total_tokens: int | None = None
     mark: int = 0
-    """What its condition began with, such as a budget's period: another one is another episode."""
+    """What its condition began with, such as a budget's period: another one is another episode. 0: none is known."""
+    wait_ms: int = 0
+    """How long the rule let it last when it fired."""
     acted: AlertAct | None = None
     approval_id: str | None = None
     """What a person has to answer so that it is over."""
@@ -223,6 +232,10 @@ class AlertRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_open(self) -> bool:
         """Whether it lasts."""
         return self.state is AlertState.ALERT
+
+    def is_of(self, mark: int) -> bool:
+        """Whether its condition is the one that began with this, as far as is known: those of runs had no mark once."""
+        return self.mark == mark or (not self.mark and self.trigger in BY_TIME)
 
     def is_muted(self, now_ms: int) -> bool:
         """Whether nobody is to be told of it now."""

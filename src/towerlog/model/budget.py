@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from towerlog.model.agent import normal_name
 from towerlog.model.usage import MAX_SUM, format_dollars
 
 MAX_BUDGETS = 200
@@ -33,7 +34,10 @@ MAX_LARGE_HOLD_SECONDS = 300
 other keys may find nothing left."""
 MAX_COUNTED_HOLDERS = 64
 """Keys of which a budget knows what they hold; where there are more, the others hold too little for that to matter."""
-MAX_BUDGET_BYTES = 8 * 1024
+MAX_LET_GO = 128
+"""Runs that people let go on although a budget is used up, of which it knows that; of more, those that they let go on
+first are asked again."""
+MAX_BUDGET_BYTES = 10 * 1024
 """Of a budget as it is stored."""
 MAX_REFUSALS_TOLD = 60
 """Reservations that one budget refuses in a minute and that their runs' logs tell of."""
@@ -85,6 +89,10 @@ class BudgetScope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     thread_id: str | None = None
     run_id: str | None = None
     """The root of a tree: this run and all that are below it."""
+
+    def __post_init__(self) -> None:
+        if self.agent is not None:
+            msgspec.structs.force_setattr(self, "agent", normal_name(self.agent))
 
     def covers(self, agent: str | None, thread_id: str) -> bool:
         """Whether it counts what this agent spends in this thread; what a tree spends is told by its runs."""
@@ -157,6 +165,8 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Number of the last run that the step has reached."""
     has_paused: bool = False
     """Some runs are paused by it."""
+    let_go: tuple[int, ...] = ()
+    """Numbers of runs that people have let go on since it was used up: until they spend again."""
     refused_since: int = 0
     refusals_told: int = 0
     """When the minute began in which it last told of a reservation that it refused, and how many it told of in it."""
@@ -326,7 +336,7 @@ class ReserveBudget(msgspec.Struct, frozen=True, gc=False):
     """Hold an amount for a run in all budgets that count what it spends, if each has that much left."""
 
     run_id: str
-    """The run's id, or what its client calls it (`run_key`)."""
+    """The run's id, or what its client calls it (`run_key`, `sdk_run_id`)."""
     amount_nanos: int
     ttl_ms: int = DEFAULT_HOLD_SECONDS * 1000
     agent: str | None = None

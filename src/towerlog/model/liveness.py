@@ -73,14 +73,17 @@ class Liveness(msgspec.Struct, frozen=True, gc=False):
     """The last `message.delta`."""
 
 
-def liveness_of(row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thresholds: Thresholds) -> Liveness:
+def liveness_of(
+    row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thresholds: Thresholds, lasted_ms: Elapsed | None = None
+) -> Liveness:
     """The clocks of a run and the verdict now; `elapsed_ms` tells how long the server has listened since a stamp.
 
-    `beats`: times of heartbeats that are not events, of its agent or its worker.
+    `beats`: times of heartbeats that are not events, of its agent or its worker. `lasted_ms`: the same by what was
+    known before the server could not hear, where that is longer.
     """
 
     process_at = _process_at(row, [at for at in beats if at is not None], elapsed_ms)
-    verdict = _verdict(row, process_at, elapsed_ms, thresholds)
+    verdict = _verdict(row, process_at, elapsed_ms, thresholds, lasted_ms or elapsed_ms)
     return Liveness(verdict, process_at, row.progress_at, row.output_at)
 
 
@@ -99,7 +102,9 @@ def _process_at(row: RunRow, beats: list[int], elapsed_ms: Elapsed) -> int | Non
     return min([*of_run, *([] if row.process_at is None else [row.process_at])], key=age, default=None)
 
 
-def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds) -> Verdict | None:
+def _verdict(
+    row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds, lasted_ms: Elapsed
+) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
     if is_waiting(row):
@@ -108,10 +113,11 @@ def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, threshold
         # `lost` counts only what the run itself sent: an agent that is alive may have forgotten one of its runs.
         if is_past(silence_ms(row, elapsed_ms), thresholds.lost_ms):
             return Verdict.LOST
-        if is_past(_expected_ms(row, process_at, elapsed_ms), thresholds.silent_ms):
+        is_noted = row.silent_at is not None and process_at == row.process_at
+        if is_noted or is_past(_expected_ms(row, process_at, elapsed_ms), thresholds.silent_ms):
             return Verdict.SILENT
     # A run under a lease is never silent here: without reports its lease expires and it goes back to the queue.
-    stalled = is_past(standstill_ms(row, elapsed_ms), thresholds.stalled_ms)
+    stalled = is_past(standstill_ms(row, lasted_ms), thresholds.stalled_ms)
     return Verdict.STALLED if stalled else Verdict.ALIVE
 
 
@@ -128,6 +134,13 @@ def silence_ms(row: RunRow, elapsed_ms: Elapsed) -> int:
 def standstill_ms(row: RunRow, elapsed_ms: Elapsed) -> int:
     """How long a run has sent nothing but heartbeats although reports were expected."""
     return _expected_ms(row, row.progress_at, elapsed_ms)
+
+
+def standstill_since(row: RunRow) -> int:
+    """What stands for the standstill that a run is in: the stamp of what it sent last, or of when reports were expected
+    again. Another one is another standstill; which of two was first, it does not tell."""
+    at = row.created_at if row.progress_at is None else row.progress_at
+    return at if row.expected_at is None else max(at, row.expected_at)
 
 
 def _expected_ms(row: RunRow, at: int | None, elapsed_ms: Elapsed) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.agent import normal_name
+
 VERSION_MARK = "@"
 MAX_PERSONA_KEY_CHARS = 120
 MAX_VERSION_CHARS = 64
@@ -43,6 +45,9 @@ class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     budget: Budget | None = None
     number: int = 0
     """Rises with each creation; given by the store."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "agent", normal_name(self.agent))
 
     @property
     def persona_id(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from towerlog.model.budget import (
     MAX_COUNTED_HOLDERS,
+    MAX_LET_GO,
     MAX_REFUSALS_TOLD,
     BudgetAction,
     BudgetRow,
@@ -238,10 +239,25 @@ def _told_of(counted: Counted, warning: bool, end: bool) -> Counted:
 
 
 def stopping(row: BudgetRow) -> BudgetRow:
-    """All open runs in its scope are to be asked to pause or to end."""
+    """It was used up just now: all open runs in its scope are to be asked to pause or to end."""
+    return stopping_more(_replace(row, let_go=()))
+
+
+def stopping_more(row: BudgetRow) -> BudgetRow:
+    """The same once more, after runs have come into its scope: those that people let go on stay as they are."""
     return _replace(row, step=BudgetStep.STOP, step_after=0)
+
+
+def let_go(row: BudgetRow, run: int) -> BudgetRow:
+    """After a person let a run go on although the budget is used up."""
+    return _replace(row, let_go=(*[one for one in row.let_go if one != run], run)[-MAX_LET_GO:])
+
+
+def spends_again(row: BudgetRow, run: int) -> BudgetRow:
+    """After such a run has spent something: it is paused as any other."""
+    return _replace(row, let_go=tuple(one for one in row.let_go if one != run)) if run in row.let_go else row
 
 
 def _going_on(row: BudgetRow) -> BudgetRow:
     """A stop that is under way ends where it is; what was paused goes on, by the action that paused it."""
-    return _replace(row, step=BudgetStep.RESUME if row.has_paused else None, step_after=0)
+    return _replace(row, step=BudgetStep.RESUME if row.has_paused else None, step_after=0, let_go=())

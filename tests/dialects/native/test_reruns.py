@@ -79,7 +79,7 @@ async def test_one_key_makes_one_run(say: Any, action: str) -> None:
     [
         ("step_index", {}),
         *[("step_index", {"step_index": value}) for value in [None, -1, 1.5, "1", True, [], 10**9]],
-        *[("agent", {"step_index": 1, "agent": value}) for value in [7, [], "x" * 201, "a/b", "a\x00"]],
+        *[("agent", {"step_index": 1, "agent": value}) for value in [7, [], "x" * 201, " "]],
     ],
 )
 async def test_a_wrong_field_of_a_fork_is_named(say: Any, field: str, body: Any) -> None:

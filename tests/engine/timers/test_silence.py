@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.support.factories import draft, traced
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.timers import silence
 from towerlog.engine.verify import verify_org
@@ -316,3 +316,56 @@ async def test_either_threshold_may_be_off(tmp_path: Path, silent_ms: int, lost_
             await later(rig, 3000)
         assert await noted(rig, run_id) == (silent_ms > 0)
         assert ((await rig.run(run_id)).status is Status.LOST) == (lost_ms > 0)
+
+
+async def beats(rig: Rig, trace: str) -> None:
+    await tell(rig, E.OTHER, trace, facts=Facts(effects=Effects(beat=True)))
+
+
+@pytest.mark.parametrize("away", ["restarted", "stood still"])
+async def test_a_run_that_was_stalled_is_so_until_it_makes_progress(tmp_path: Path, away: str) -> None:
+    """And one that was not is given all its time again; so is one that nothing was heard of but what came before."""
+
+    async def later_on(rig: Rig) -> None:
+        for trace in ("stalls", "other"):
+            await beats(rig, trace)
+        assert [await verdict(rig, one) for one in (stalls, other)] == [Verdict.STALLED, Verdict.ALIVE]
+        rig.clock.advance(SILENT_MS - 60_000)
+        await beats(rig, "other")
+        assert [await verdict(rig, one) for one in (stalls, other)] == [Verdict.STALLED, Verdict.ALIVE]
+        await tell(rig, E.STEP, "stalls")
+        rig.clock.advance(60_000)
+        for trace in ("stalls", "other"):
+            await beats(rig, trace)
+        assert [await verdict(rig, one) for one in (stalls, other)] == [Verdict.ALIVE, Verdict.STALLED]
+
+    async with open_rig(tmp_path) as rig:
+        stalls = await start(rig, "stalls")
+        rig.clock.advance(SILENT_MS - 60_000)
+        other = await start(rig, "other")
+        rig.clock.advance(60_000)
+        await beats(rig, "stalls")
+        assert [await verdict(rig, one) for one in (stalls, other)] == [Verdict.STALLED, Verdict.ALIVE]
+        if away == "stood still":
+            await at_rest(rig.store)
+            rig.clock.stand_still(SILENT_MS)
+            await rig.engine.sweep()
+            rig.clock.advance(2000)
+            await later_on(rig)
+    if away == "restarted":
+        rig.clock.advance(SILENT_MS)
+        rig.clock.restart()
+        async with open_rig(tmp_path, clock=rig.clock, ids=rig.ids) as again:
+            await later_on(again)
+
+
+async def test_a_silence_that_was_noted_lasts_over_a_start(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        run_id = await start(rig)
+        await later(rig, SILENT_MS)
+        assert await noted(rig, run_id) == 1
+    rig.clock.restart()
+    async with open_rig(tmp_path, clock=rig.clock, ids=rig.ids) as again:
+        assert await verdict(again, run_id) is Verdict.SILENT
+        await beats(again, "x")
+        assert await verdict(again, run_id) is not Verdict.SILENT

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call
 from towerlog.dialects.fields import (
     bounded_text,
@@ -321,7 +322,7 @@ def _scope(body: RuleScopeBody) -> AlertScope:
         except NotFound:
             raise invalid_field("scope.run_id", "must be a UUID") from None
     return AlertScope(
-        agent=text_id(body.agent, "scope.agent", MAX_LABEL_CHARS) if body.agent else None,
+        agent=agent_asked(body.agent, "scope.agent"),
         thread_id=text_id(body.thread_id, "scope.thread_id", MAX_ID_CHARS) if body.thread_id else None,
         run_id=run_id,
         label=bounded_text(body.label, "scope.label", 2 * MAX_LABEL_CHARS),

@@ -14,6 +14,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, fields
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json
 from towerlog.dialects.fields import NULL
 from towerlog.errors import NotFound
@@ -119,7 +120,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
         if not _STEP.fullmatch(step):
             raise NotFound("checkpoint")
         given = fields.decode(_DECISION, call.body) if call.has_body else Decision()
-        agent = fields.bounded_text(given.agent_id, "agent_id")
+        agent = agent_asked(given.agent_id, "agent_id")
         reason = fields.bounded_text(given.reason, "reason")
         return Decide(trace_id, int(step), status, agent, reason, asked_seq=given.asked_seq)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
 from towerlog.dialects.checkpoints.approvals import APPROVALS, SHOWN, calls_in
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
@@ -219,7 +220,7 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
         why = f"is not a parameter of this endpoint; it takes {known}"
         raise fields.invalid_field(unknown[: fields.MAX_SHOWN_CHARS], why)
     trace_id = fields.optional_id(call.query.get("trace_id"), "trace_id")
-    return LatestCheckpoint(thread_id, trace_id, fields.bounded_text(call.query.get("agent_id"), "agent_id"))
+    return LatestCheckpoint(thread_id, trace_id, agent_asked(call.query.get("agent_id"), "agent_id"))
 
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:

@@ -12,6 +12,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import details
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, DialectSettings
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
@@ -138,7 +139,7 @@ def decode_claim(call: Call) -> Claim:
     return Claim(
         worker_id=_worker_of(body),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
-        agents=None if body.agents is None else tuple(body.agents),
+        agents=None if body.agents is None else tuple(agent_asked(one, "agents") or "" for one in body.agents),
         labels=body.labels or {},
         wait_ms=1000 * (body.wait_seconds or 0),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import bounded_text, decode, path_uuid, text_id
+from towerlog.dialects.asked.agents import agent_asked, agent_needed
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import decode, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import RegisterAgent
@@ -34,7 +35,7 @@ _AGENT_BODY = msgspec.json.Decoder(AgentBody)
 
 
 def _decode_agents(call: Call) -> ListAgents:
-    name = bounded_text(call.query.get("name"), "name")
+    name = agent_asked(call.query.get("name"), "name")
     return ListAgents(limit_of(call), read_cursor("agents", call.query.get("cursor")), name)
 
 
@@ -47,7 +48,7 @@ def _decode_agent(call: Call) -> GetAgent:
 
 
 def _decode_register(call: Call) -> RegisterAgent:
-    return RegisterAgent(text_id(decode(_AGENT_BODY, call.body).name, "name", MAX_LABEL_CHARS))
+    return RegisterAgent(agent_needed(decode(_AGENT_BODY, call.body).name, "name"))
 
 
 def _encode_agent(outcome: AgentView, command: object, call: Call) -> Reply:

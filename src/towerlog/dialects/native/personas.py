@@ -10,8 +10,18 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_needed
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, JsonObject, cost_nanos_of, decode, invalid_field, one_line, path_id, text_id
+from towerlog.dialects.fields import (
+    NULL,
+    JsonObject,
+    cost_nanos_of,
+    decode,
+    invalid_field,
+    one_line,
+    path_id,
+    text_id,
+)
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.model.outcome import Page, PersonaView, RouteView
@@ -116,7 +126,7 @@ def _decode_persona(call: Call) -> CreatePersona:
     return CreatePersona(
         persona_key=_unmarked(body.persona_key, "persona_key", MAX_PERSONA_KEY_CHARS),
         version=_unmarked(body.version, "version", MAX_VERSION_CHARS),
-        agent=text_id(body.agent, "agent", MAX_LABEL_CHARS),
+        agent=agent_needed(body.agent, "agent"),
         instructions=instructions,
         model_settings=_settings(body.model_settings, call),
         tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL_CHARS) for tool in body.tools),

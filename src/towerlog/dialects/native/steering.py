@@ -9,8 +9,9 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, bounded_text, decode, optional_id, path_uuid
+from towerlog.dialects.fields import NULL, bounded_text, decode, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.run_json import RunDetail
 from towerlog.dialects.steering_json import TextOrObject, input_text
@@ -97,7 +98,7 @@ def _decode_retry(call: Call) -> RetryRun:
 def _decode_fork(call: Call) -> ForkRun:
     run_id = path_uuid(call.path["run_id"], "run")
     body = decode(_FORK_BODY, call.body)
-    return ForkRun(run_id, body.step_index, optional_id(body.agent, "agent"), input_text(body.input, call.settings))
+    return ForkRun(run_id, body.step_index, agent_asked(body.agent, "agent"), input_text(body.input, call.settings))
 
 
 def _encode_new_run(outcome: RunView, command: object, call: Call) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, invalid_field, time_ms_of
 from towerlog.dialects.native import shapes
@@ -43,7 +44,7 @@ def _decode_usage(call: Call) -> GetUsage:
         limit=limit_of(call),
         since=time_ms_of(call.query.get("since"), "since"),
         until=time_ms_of(call.query.get("until"), "until"),
-        agent=bounded_text(call.query.get("agent"), "agent"),
+        agent=agent_asked(call.query.get("agent"), "agent"),
         model=bounded_text(call.query.get("model"), "model"),
         after=read_cursor(f"usage-{by}", call.query.get("cursor")),
     )

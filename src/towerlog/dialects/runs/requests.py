@@ -14,6 +14,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
 from towerlog.dialects.fields import (
     MAX_LABELS,
@@ -221,7 +222,7 @@ def decode_list(call: Call) -> ListRuns:
     return ListRuns(_filter(call.query), page_limit(call), _run_id(before, "before") if before else None)
 
 
-_NAMED = ("agent", "thread_id", "model", "persona_id", "q")
+_NAMED = ("thread_id", "model", "persona_id", "q")
 
 
 def _filter(query: Mapping[str, str]) -> RunFilter:
@@ -231,6 +232,7 @@ def _filter(query: Mapping[str, str]) -> RunFilter:
     named: dict[str, Any] = {name: bounded_text(query.get(name), name) for name in _NAMED}
     parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
+        agent=agent_asked(query.get("agent"), "agent"),
         statuses=(STATUS_OF[status],) if status else None,
         parent_run_id=parent.lower() if parent else None,
         since=time_ms_of(query.get("since"), "since"),

@@ -1,14 +1,18 @@
-"""What a rule that goes by time finds of a run or a budget at a look: whether it is so, and in which words. Pure."""
+"""What a rule that goes by time finds of a run or a budget at a look: whether it is so, and in which words. Pure.
+
+What opens an alert is what is known to have lasted so long: a start, and time in which the server could not hear, begin
+that anew. So what ends one is asked in its own way: whether something shows that it is over.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
-from towerlog.model.alert import AlertRule, AlertTrigger
+from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger
 from towerlog.model.budget import BudgetRow, warn_nanos
 from towerlog.model.lane import Lane, QueueState
-from towerlog.model.liveness import standstill_ms
+from towerlog.model.liveness import standstill_ms, standstill_since
 from towerlog.model.run import RunRow, Status
 from towerlog.projections.budgets import current
 
@@ -24,7 +28,11 @@ class ServingElapsed(Protocol):
     """What tells how long the server could have heard something: `ambient.ServingTime`."""
 
     def elapsed_ms(self, stamp_ms: int, /) -> int:
-        """Since a moment of the wall clock."""
+        """Since a moment of the wall clock, as far as is known."""
+        ...
+
+    def since_ms(self, stamp_ms: int, /) -> int:
+        """The same with the time in which it may not have heard."""
         ...
 
 
@@ -32,7 +40,15 @@ class Serves(Protocol):
     """What knows which workers ask for work: `workers.Workers`."""
 
     def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether some worker that could take this lane has asked within that time."""
+        """Whether some worker that could take this lane may have asked within that time."""
+        ...
+
+
+class Sees(Serves, Protocol):
+    """The same, which tells as well what it knows of that."""
+
+    def is_seen(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
+        """Whether one is known to have asked."""
         ...
 
 
@@ -40,7 +56,7 @@ class Look(NamedTuple):
     """When something is looked at, and by whose clocks."""
 
     serving: ServingElapsed
-    workers: Serves
+    workers: Sees
     wall_ms: int
     serving_ms: int
     busy: frozenset[Kind] = frozenset()
@@ -48,10 +64,12 @@ class Look(NamedTuple):
 
 
 class Holds(NamedTuple):
-    """A condition that holds. `mark`: what it began with, see `AlertRow`."""
+    """A condition that holds. `mark`: what it began with, see `AlertRow`; `lasted_ms`: how long it may have lasted, if
+    nothing was missed of it."""
 
     message: str
     mark: int = 0
+    lasted_ms: int = 0
 
 
 def of_run(rule: AlertRule, row: RunRow, lane: Lane | None, look: Look) -> Holds | None:
@@ -59,48 +77,81 @@ def of_run(rule: AlertRule, row: RunRow, lane: Lane | None, look: Look) -> Holds
     wait_ms = rule.config.wait_ms or 0
     match rule.trigger:
         case AlertTrigger.WAITING_TOO_LONG:
-            return _waiting(row, wait_ms, look.wall_ms)
+            return _waiting(row, wait_ms, look)
         case AlertTrigger.STALLED:
-            return _stalled(row, wait_ms, look.serving)
+            return _stalled(row, wait_ms, look)
         case AlertTrigger.QUEUE_WAIT | AlertTrigger.UNSERVED:
             return _queued(rule, row, lane, wait_ms, look)
         case _:
             return None
 
 
-def _waiting(row: RunRow, wait_ms: int, now_ms: int) -> Holds | None:
-    if row.status is not Status.WAITING:
+def is_over(rule: AlertRule, alert: AlertRow, row: RunRow | None, lane: Lane | None, look: Look) -> bool:
+    """Whether something shows that what an open alert is about has passed: the run has gone on, was answered or taken,
+    has ended, or some worker asks for its like; or the rule lets it last longer by now."""
+    lasts = None if row is None else _lasting(rule.trigger, row, lane, look)
+    if lasts is None or not alert.is_of(lasts.mark):
+        return True
+    wait_ms = rule.config.wait_ms or 0
+    if rule.trigger is AlertTrigger.UNSERVED and lane is not None and _is_seen(lane, wait_ms, look):
+        return True
+    return alert.wait_ms < wait_ms and lasts.for_ms < wait_ms
+
+
+class _Lasting(NamedTuple):
+    """Something that a rule may be about, as long as it lasts: what it began with, and how long ago that was."""
+
+    mark: int
+    for_ms: int
+
+
+def _lasting(trigger: AlertTrigger, row: RunRow, lane: Lane | None, look: Look) -> _Lasting | None:
+    match trigger:
+        case AlertTrigger.WAITING_TOO_LONG if row.status is Status.WAITING:
+            question = row.awaited()
+            since = (row.progress_at or row.last_event_at) if question is None else question.asked_at
+            return _Lasting(-since if question is None else question.question_id, look.wall_ms - since)
+        case AlertTrigger.STALLED if row.status is Status.RUNNING and not row.idle:
+            return _Lasting(standstill_since(row), standstill_ms(row, look.serving.since_ms))
+        case AlertTrigger.QUEUE_WAIT | AlertTrigger.UNSERVED:
+            is_queued = lane is not None and lane.state is QueueState.QUEUED and not row.is_terminal()
+            return _Lasting(lane.queue_position, look.serving_ms - lane.queued_at) if lane and is_queued else None
+        case _:
+            return None
+
+
+def _waiting(row: RunRow, wait_ms: int, look: Look) -> Holds | None:
+    lasts = _lasting(AlertTrigger.WAITING_TOO_LONG, row, None, look)
+    if lasts is None or lasts.for_ms < wait_ms:
         return None
     question = row.awaited()
-    if question is None:
-        since, mark, words = row.progress_at or row.last_event_at, 0, "an approval"
-    else:
-        since, mark = question.asked_at, question.question_id
-        words = "an answer" + (f": {question.text}" if question.text else "")
-    waited_ms = now_ms - since
-    if waited_ms < wait_ms:
-        return None
-    return Holds(f"{_whose(row)} has waited {_span(waited_ms)} for {words}"[:MAX_MESSAGE_CHARS], mark)
+    words = "an approval" if question is None else "an answer" + (f": {question.text}" if question.text else "")
+    message = f"{_whose(row)} has waited {_span(lasts.for_ms)} for {words}"
+    return Holds(message[:MAX_MESSAGE_CHARS], lasts.mark, lasts.for_ms)
 
 
-def _stalled(row: RunRow, wait_ms: int, serving: ServingElapsed) -> Holds | None:
-    if row.status is not Status.RUNNING or row.idle:
+def _stalled(row: RunRow, wait_ms: int, look: Look) -> Holds | None:
+    lasts = _lasting(AlertTrigger.STALLED, row, None, look)
+    known_ms = 0 if lasts is None else standstill_ms(row, look.serving.elapsed_ms)
+    if lasts is None or known_ms < wait_ms:
         return None
-    lasted_ms = standstill_ms(row, serving.elapsed_ms)
-    return Holds(f"{_whose(row)} has made no progress for {_span(lasted_ms)}") if lasted_ms >= wait_ms else None
+    return Holds(f"{_whose(row)} has made no progress for {_span(known_ms)}", lasts.mark, lasts.for_ms)
 
 
 def _queued(rule: AlertRule, row: RunRow, lane: Lane | None, wait_ms: int, look: Look) -> Holds | None:
-    if lane is None or lane.state is not QueueState.QUEUED or row.is_terminal():
+    lasts = _lasting(rule.trigger, row, lane, look)
+    if lane is None or lasts is None or lasts.for_ms < wait_ms:
         return None
-    waited_ms = look.serving_ms - lane.queued_at
-    if waited_ms < wait_ms:
-        return None
-    told = f"{_whose(row)} has waited {_span(waited_ms)} in the queue"
-    if rule.trigger is AlertTrigger.QUEUE_WAIT:
-        return Holds(told)
-    served = is_served(lane, wait_ms, look.workers, look.busy, look.serving_ms)
-    return None if served else Holds(f"{told}, and no worker serves it")
+    told = f"{_whose(row)} has waited {_span(lasts.for_ms)} in the queue"
+    if rule.trigger is AlertTrigger.UNSERVED:
+        if is_served(lane, wait_ms, look.workers, look.busy, look.serving_ms):
+            return None
+        told = f"{told}, and no worker serves it"
+    return Holds(told, lasts.mark, lasts.for_ms)
+
+
+def _is_seen(lane: Lane, within_ms: int, look: Look) -> bool:
+    return kind_of(lane) in look.busy or look.workers.is_seen(lane, within_ms, look.serving_ms)
 
 
 def is_served(lane: Lane, within_ms: int, workers: Serves, busy: frozenset[Kind], serving_ms: int) -> bool:

@@ -81,11 +81,11 @@ def fire(
     # One event may be about several subjects: the cool-down of the first holds for the others.
     rule = plan.alerts.rule(org, rule.rule_id) or rule
     last = plan.alerts.newest(org, rule.rule_id, subject, is_new=_is_new(plan, subject, run))
-    if last is not None and last.is_open and last.mark == mark:
+    if last is not None and last.is_open and last.is_of(mark):
         return None
     whose = agent or (run.agent if run is not None else None)
     if rule.is_quiet(whose or NOBODY, plan.serving_ms):
-        plan.alerts.put_rule(_replace(rule, suppressed=rule.suppressed + 1))
+        plan.alerts.put_rule(_replace(rule, suppressed=rule.suppressed + 1, suppressed_at=now_ms))
         return None
     if last is not None and last.is_open:
         plan.alerts.put(_replace(last, state=AlertState.OK, ended_at=now_ms))
@@ -105,6 +105,7 @@ def fire(
         message=message[:MAX_MESSAGE_CHARS],
         agent=whose,
         mark=mark,
+        wait_ms=rule.config.wait_ms or 0,
         approval_id=None if asks is None else asks.approval_id,
         muted_until=None if last is None else last.muted_until,
         told_at=now_ms,

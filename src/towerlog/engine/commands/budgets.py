@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from towerlog.engine.commands.quotas import check_quota
@@ -31,7 +33,7 @@ from towerlog.model.budget import (
     period_start,
     warn_nanos,
 )
-from towerlog.model.event import EventType, RunByForeignId, RunById
+from towerlog.model.event import EventType, NamedRun, RunByForeignId, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
@@ -39,8 +41,9 @@ from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
 from towerlog.store.values import Kind
 
-CLIENTS = "sdk"
-"""How the names begin that clients of the native API give their runs."""
+CLIENTS = ("sdk", "steps")
+"""How the names begin that clients give their runs, in the order in which a name is looked up: a `run_key` comes before
+an `sdk_run_id`. Runs of other forms have no name of one part."""
 RETRY_AFTER_SECONDS = 5
 """Until a reservation may have been settled or be over, when as many are open as may be."""
 _replace = msgspec.structs.replace
@@ -133,16 +136,17 @@ def delete_budget(plan: Plan, principal: Principal, command: DeleteBudget) -> Bu
     return BudgetNow(fold.current(row, plan.now_ms))
 
 
-def _run_of(command: ReserveBudget) -> RunByForeignId:
+def _run_of(command: ReserveBudget, find: Callable[[NamedRun], RunRow | None]) -> RunRow | None:
     """Under the name of a client's run one of our own ids is found as well."""
-    return RunByForeignId(f"{CLIENTS}:{command.run_id}", "")
+    names = (RunByForeignId(f"{client}:{command.run_id}", "") for client in CLIENTS)
+    return next((row for row in map(find, names) if row is not None), None)
 
 
 def needs_of_reserve(needs: Needs, principal: Principal, command: ReserveBudget) -> None:
     """The run, and what tells its budgets."""
     needs.counters(principal.org)
     needs.want(Kind.RESERVATIONS, principal.org)
-    row = needs.run(principal.org, _run_of(command))
+    row = _run_of(command, lambda ref: needs.run(principal.org, ref))
     if row is not None:
         needs.notes(row)
         needs.want(Kind.RUN_RESERVATIONS, row.run)
@@ -155,7 +159,7 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
     Raises NotFound, RunNotActive, Overloaded for too many, Conflict for more than a half of a budget for too long.
     """
     org, amount = principal.org, command.amount_nanos
-    row = plan.run(org, _run_of(command))
+    row = _run_of(command, lambda ref: plan.run(org, ref))
     if row is None:
         raise NotFound("run")
     if row.is_terminal():

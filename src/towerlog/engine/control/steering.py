@@ -59,6 +59,8 @@ def _steer(plan: Plan, row: RunRow, action: str, members: dict[str, str]) -> Run
     for one in plan.budgets.of(row.org).all():
         if one.has_paused:  # what a person has said of a run, no budget takes back
             plan.changes.budget_pauses[row.org, one.budget_id, row.run] = False
+    if action == "resume" and plan.reactions.on_let_go is not None:
+        plan.reactions.on_let_go(plan, row)
     return ask(plan, row, action, members)
 
 

@@ -67,6 +67,8 @@ class Reactions(NamedTuple):
     """Where a run has got its parent, another agent, thread or metadata: after all else."""
     budget_limits: BudgetLimits | None = None
     """Below which sums `on_budget` finds nothing to do."""
+    on_let_go: Callable[[Plan, RunRow], None] | None = None
+    """A person lets a run go on."""
     on_call: tuple[CallReaction, ...] = ()
     on_repeat: tuple[RepeatReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from towerlog.ambient import Clock, ServingTime
 from towerlog.engine.alerts.conditions import Serves
 from towerlog.engine.alerts.ways_out import WaysOut
+from towerlog.engine.control.standstills import Standstills
 from towerlog.engine.pricing.book import NoPrices, PriceList
 from towerlog.engine.queries import views
 from towerlog.engine.queries.alerts.trials import Trials
@@ -68,6 +69,7 @@ class QueryContext:
         self.store = store
         self.clock = clock
         self.serving = serving
+        self.standstills = Standstills(serving)
         self.outlines = KeptOutlines()
         self.figures = KeptFigures()
         self._thresholds = thresholds
@@ -88,4 +90,4 @@ class QueryContext:
 
     def now(self) -> views.Now:
         """When something is looked at."""
-        return views.Now(self.serving, self._thresholds)
+        return views.Now(self.serving, self._thresholds, self.standstills.lasted())

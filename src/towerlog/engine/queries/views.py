@@ -14,7 +14,7 @@ from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
 from towerlog.model.event import Event, sound
-from towerlog.model.liveness import Thresholds, liveness_of
+from towerlog.model.liveness import Elapsed, Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
@@ -35,10 +35,11 @@ MAX_TREE_BYTES = 4 * 1024 * 1024
 
 
 class Now(msgspec.Struct, frozen=True):
-    """How long the server has listened, and how long a run may be silent."""
+    """How long the server has listened, and how long a run may be silent. `lasted_ms`: see `Standstills`."""
 
     serving: ServingTime
     thresholds: Thresholds
+    lasted_ms: Elapsed
 
 
 async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], now: Now) -> list[RunView]:
@@ -60,7 +61,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], 
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
                 parent_run_id=parents.get(row.run),
-                liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds),
+                liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds, now.lasted_ms),
             )
         )
     return views
@@ -86,7 +87,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         tree=await _tree_usage(store, row),
         answered_by={user_id: user.name for user_id, user in users.items()},
         children=children,
-        liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds),
+        liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds, now.lasted_ms),
     )
 
 
@@ -145,7 +146,7 @@ class _Tree:
         views = []
         for child in await self._fresh(row):
             below = await self.below(child, depth - 1)
-            liveness = liveness_of(child, [], now.serving.elapsed_ms, now.thresholds)
+            liveness = liveness_of(child, [], now.serving.elapsed_ms, now.thresholds, now.lasted_ms)
             views.append(RunView(child, org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
         return tuple(views)
 

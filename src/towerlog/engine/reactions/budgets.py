@@ -171,7 +171,7 @@ def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow
         _tell(plan, after, one)
     for row, _, _ in counted:
         if row.is_stopping():
-            stop(plan, row, plan.now_of(after))
+            stop(plan, _spent_again(plan, row, after), plan.now_of(after))
     moves = [(before, row) for before, (row, _, _) in zip(counting, counted, strict=True)]
     for react in plan.reactions.on_budget:
         react(plan, moves, after)
@@ -190,7 +190,7 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
     sums = {row.budget_id: _spent_below(plan, after, event, row.period_start) for row in joined}
     for row in joined:
         if row.is_stopping():
-            plan.budgets.put(row.org, row.budget_id, fold.stopping(row))
+            plan.budgets.put(row.org, row.budget_id, fold.stopping_more(row))
             stop(plan, row, plan.now_of(after))
     _move(plan, _as_left(plan, joined), sums, after)
 
@@ -238,8 +238,9 @@ def stop_new(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) ->
 
 
 def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
-    """Asks a run in a used-up budget's scope to pause or to end: nothing to do where that was asked already."""
-    if row.is_terminal() or row.status is Status.CANCELLING:
+    """Asks a run in a used-up budget's scope to pause or to end: nothing to do where that was asked already, or where a
+    person has let it go on since."""
+    if row.is_terminal() or row.status is Status.CANCELLING or row.run in budget.let_go:
         return
     row = _told_of_change(plan, budget, row)
     if budget.action is BudgetAction.CANCEL:
@@ -249,6 +250,21 @@ def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
     elif ask(plan, row, "pause", {"reason": budget.told(), "budget_id": budget.budget_id}) is not row:
         owns_pause(plan, budget, row)
         note_run(plan, budget_actor(budget), Action.RUN_PAUSE, row, reason=budget.told())
+
+
+def _spent_again(plan: Plan, budget: BudgetRow, row: RunRow) -> BudgetRow:
+    """The budget, after this run spent something of it: nobody has let it go on since."""
+    now = fold.spends_again(budget, row.run)
+    if now is not budget:
+        plan.budgets.put(now.org, now.budget_id, now)
+    return now
+
+
+def let_go_on(plan: Plan, row: RunRow) -> None:
+    """A person lets a run go on: no budget that is used up pauses it again before it spends."""
+    for budget in in_scope(plan, row.org, row.agent, row.thread_id, row):
+        if budget.is_stopping() and budget.action is BudgetAction.PAUSE:
+            plan.budgets.put(row.org, budget.budget_id, fold.let_go(budget, row.run))
 
 
 def _told_of_change(plan: Plan, budget: BudgetRow, row: RunRow) -> RunRow:

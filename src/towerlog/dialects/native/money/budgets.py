@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.asked.agents import agent_asked
+from towerlog.dialects.base import MAX_ID_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.errors import NotFound
@@ -125,7 +126,7 @@ class ReserveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Money that a run wants to spend."""
 
     schema_name: ClassVar[str] = "Reservation"
-    run_id: Annotated[str, v.said("The run, or its client's own name of it (`run_key`).", v.UUID)]
+    run_id: Annotated[str, v.said("The run, or its client's own name of it (`run_key`, `sdk_run_id`).", v.UUID)]
     amount_usd: Annotated[MoreDollars, v.said("How much to hold, in dollars; more than 0.", 0.05)]
     ttl_seconds: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MAX_HOLD_SECONDS)],
@@ -180,11 +181,12 @@ def _amount(raw: msgspec.Raw, field: str = "amount_usd") -> int:
 
 
 def _scope(body: ScopeBody) -> BudgetScope:
-    named = (body.organisation, body.agent, body.thread_id, body.run_id)
+    agent = agent_asked(body.agent, "scope.agent")
+    named = (body.organisation, agent, body.thread_id, body.run_id)
     if sum(bool(one) for one in named) != 1:
         raise invalid_field("scope", "must have exactly one of organisation (true), agent, thread_id, run_id")
-    if body.agent:
-        return BudgetScope(agent=text_id(body.agent, "scope.agent", MAX_LABEL_CHARS))
+    if agent:
+        return BudgetScope(agent=agent)
     if body.thread_id:
         return BudgetScope(thread_id=text_id(body.thread_id, "scope.thread_id", MAX_ID_CHARS))
     if not body.run_id:
@@ -231,7 +233,7 @@ def _decode_delete(call: Call) -> DeleteBudget:
 def _decode_reserve(call: Call) -> ReserveBudget:
     body = decode(_RESERVE, call.body)
     run_id = text_id(body.run_id, "run_id", MAX_ID_CHARS)
-    agent = None if body.agent is None else text_id(body.agent, "agent", MAX_LABEL_CHARS)
+    agent = agent_asked(body.agent, "agent")
     return ReserveBudget(run_id, _amount(body.amount_usd), body.ttl_seconds * 1000, agent)
 
 

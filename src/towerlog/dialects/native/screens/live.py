@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, RowStyle, ascii_json, scopes
 from towerlog.dialects.fields import bounded_text, invalid_field, query_truth
 from towerlog.dialects.native import shapes
@@ -146,7 +147,7 @@ STYLE = RowStyle(
 
 def _decode_live(call: Call) -> FollowRows:
     query = call.query
-    agent, thread_id = bounded_text(query.get("agent"), "agent"), bounded_text(query.get("thread_id"), "thread_id")
+    agent, thread_id = agent_asked(query.get("agent"), "agent"), bounded_text(query.get("thread_id"), "thread_id")
     run_id = bounded_text(query.get("run_id"), "run_id")
     statuses = read_statuses(query.get("status"))
     wanted = RowFilter(

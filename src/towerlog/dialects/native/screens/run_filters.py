@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.fields import bounded_text, cost_nanos_of, invalid_field, query_truth, time_ms_of
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.question import RunFilter
@@ -18,7 +19,7 @@ MAX_PAIRS = 8
 """Members of the metadata, and labels, that a filter may name."""
 _STATUSES = frozenset(STATUS_OF)
 _NAME = re.compile(r"[^\"\\\x00-\x1f:,]{1,100}")
-_NAMED = ("agent", "thread_id", "model", "persona_id", "q")
+_NAMED = ("thread_id", "model", "persona_id", "q")
 
 
 class RunFilterQuery(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ def read_filter(query: Mapping[str, str]) -> RunFilter:
     named: dict[str, Any] = {name: bounded_text(query.get(name), name) for name in _NAMED}
     parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
+        agent=agent_asked(query.get("agent"), "agent"),
         statuses=read_statuses(query.get("status")),
         parent_run_id=parent.lower() if parent else None,
         since=time_ms_of(query.get("since"), "since"),

@@ -272,8 +272,8 @@ class RuleReplay:
             self._log.claims[after.agent or DEFAULT_AGENT] = event.recorded_at
         else:
             return self._lanes.get(after.run) if after.is_terminal() else None
-        agent = after.agent or DEFAULT_AGENT
-        lane = self._lanes[after.run] = Lane(after.run, after.org, state, agent, queued_at=event.recorded_at)
+        run, agent = after.run, after.agent or DEFAULT_AGENT
+        lane = self._lanes[run] = Lane(run, after.org, state, agent, event.recorded_at, queue_position=event.position)
         return lane
 
     def _busy(self) -> frozenset[Kind]:

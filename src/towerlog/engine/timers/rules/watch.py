@@ -16,7 +16,7 @@ import structlog
 
 from towerlog.ambient import ServingTime
 from towerlog.engine.alerts.answer_links import asked_by, needs_of_asking
-from towerlog.engine.alerts.conditions import Holds, Look, kind_of, of_budget, of_run
+from towerlog.engine.alerts.conditions import Holds, Look, is_over, kind_of, of_budget, of_run
 from towerlog.engine.alerts.firing import NOBODY, fire, recover, tell
 from towerlog.engine.alerts.scope import covers, has_label, holds_budget, in_scope
 from towerlog.engine.alerts.words import told_of_window, window_ms_of, window_state
@@ -24,6 +24,7 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
+from towerlog.engine.timers.rules.kept_quiet import KeptQuiet, QuietSubject
 from towerlog.engine.timers.rules.turns import RuleTurns
 from towerlog.engine.timers.rules.workers import Workers
 from towerlog.errors import Overloaded, StorageFailed
@@ -55,8 +56,6 @@ TREE_ROWS = 500
 """Runs of a tree that are read to tell which others are in it; of a larger one the writer tells."""
 HELD_ROWS = 1000
 """Lanes that workers hold, the oldest, that are looked at for one that is like a lane which waits."""
-MAX_TAKEN = 10_000
-"""Of a rule that are known in its cool-downs: what is kept quiet beyond them is not counted."""
 _STATUS = {AlertTrigger.WAITING_TOO_LONG: Status.WAITING, AlertTrigger.STALLED: Status.RUNNING}
 _replace = msgspec.structs.replace
 
@@ -69,14 +68,6 @@ class _What(enum.Enum):
     REMINDS = "reminds"
 
 
-class _Taken(NamedTuple):
-    """What a rule has fired about, or has kept quiet about; `mark`: see `AlertRow`."""
-
-    agent: str
-    subject: str
-    mark: int
-
-
 class _Verdict(NamedTuple):
     """What a look has found of a subject."""
 
@@ -85,7 +76,7 @@ class _Verdict(NamedTuple):
     alert: AlertRow | None = None
     budget_id: str | None = None
     """Of a budget that is used up."""
-    taken: _Taken | None = None
+    taken: QuietSubject | None = None
     """Of a run that it fires about, or is kept quiet about."""
 
 
@@ -105,8 +96,7 @@ class WatchedRules:
         self._turns = RuleTurns(store, serving.clock.steady_ms)
         self._busy: frozenset[tuple[str, tuple[tuple[str, str], ...]]] = frozenset()
         """Kinds of lanes that workers hold, in the organisation that is looked at."""
-        self._taken: dict[tuple[int, str], set[_Taken]] = {}
-        """(org, rule id) → what it has fired about, or has kept quiet about, in cool-downs that last."""
+        self._kept_quiet = KeptQuiet(serving)
         self._places: dict[tuple[int, str, str], int | None] = {}
         """(org, rule id, what is looked at) → number of the last row that was; those of rules that are there."""
 
@@ -118,7 +108,7 @@ class WatchedRules:
             for (org, rule_id, what), place in self._places.items()
             if place is not None and rule_id in known.get(org, ())
         }
-        self._taken = {key: some for key, some in self._taken.items() if key[1] in known.get(key[0], ())}
+        self._kept_quiet.keep(known)
 
     async def _guarded(self, rule: AlertRule) -> None:
         """What fails for one rule keeps no other from being looked at."""
@@ -154,8 +144,7 @@ class WatchedRules:
             yield from one_by_one(plan, verdicts, lambda plan, one: self._act(plan, rule, one))
 
         await self._upkeep(find, lambda needs, verdicts: _needs(needs, rule, verdicts), place)
-        if rule.cooldown_ms:
-            self._taken.get((rule.org, rule.rule_id), set()).update(one.taken for one in found if one.taken is not None)
+        self._kept_quiet.note(rule, [one.taken for one in found if one.taken is not None])
 
     async def _opened(self, rule: AlertRule) -> list[AlertRow]:
         """Some of its open alerts, in turn."""
@@ -183,7 +172,7 @@ class WatchedRules:
         look = self._look_now()
         if rule.trigger in BY_TIME:
             row = rows.get(alert.run or 0)
-            if row is None or of_run(rule, row, lanes.get(row.run), look) is None:
+            if is_over(rule, alert, row, lanes.get(alert.run or 0), look):
                 return _Verdict(_What.IS_OVER, alert.run, alert)
         elif rule.trigger is AlertTrigger.BUDGET:
             budget = await self._store.budget(alert.org, alert.subject.partition(":")[2])
@@ -198,35 +187,25 @@ class WatchedRules:
     async def _due(self, rule: AlertRule) -> list[_Verdict]:
         """Runs that it is to open an alert about, as the readers see them; and those that its cool-down keeps quiet,
         which are counted once."""
-        look, is_first = self._look_now(), (rule.org, rule.rule_id) not in self._taken
-        taken = self._taken_of(rule, look.serving_ms)
+        look = self._look_now()
+        self._kept_quiet.look_at(rule, look.serving_ms)
         held: dict[str, tuple[RunRow, Holds]] = {}
         for row, lane in await self._in_scope(rule, await self._candidates(rule, look)):
             holds = of_run(rule, row, lane, look)
             if holds is None:
                 continue
-            one = _Taken(row.agent or NOBODY, run_subject(row.run_id), holds.mark)
+            one = QuietSubject(row.agent or NOBODY, run_subject(row.run_id), holds.mark)
             is_quiet = rule.is_quiet(one.agent, look.serving_ms)
-            if is_quiet and is_first:
-                taken.add(one)  # a process before this one may have counted it
-            elif not is_quiet or (one not in taken and len(taken) < MAX_TAKEN):
+            if not is_quiet or not self._kept_quiet.is_counted(rule, one, holds):
                 held[one.subject] = (row, holds)
         if not held:
             return []
         known = await self._store.alerts_newest(rule.org, rule.rule_id, list(held))
         return [
-            _Verdict(_What.FIRES, row.run, taken=_Taken(row.agent or NOBODY, subject, holds.mark))
+            _Verdict(_What.FIRES, row.run, taken=QuietSubject(row.agent or NOBODY, subject, holds.mark))
             for subject, (row, holds) in held.items()
-            if (last := known.get(subject)) is None or not last.is_open or last.mark != holds.mark
+            if (last := known.get(subject)) is None or not last.is_open or not last.is_of(holds.mark)
         ]
-
-    def _taken_of(self, rule: AlertRule, serving_ms: int) -> set[_Taken]:
-        """What it has fired or kept quiet about, without that of cool-downs that are over."""
-        taken = self._taken.setdefault((rule.org, rule.rule_id), set())
-        over = {agent for agent in {one.agent for one in taken} if not rule.is_quiet(agent, serving_ms)}
-        if over:
-            taken -= {one for one in taken if one.agent in over}
-        return taken
 
     async def _in_scope(
         self, rule: AlertRule, found: Sequence[tuple[RunRow, Lane | None]]
@@ -310,12 +289,13 @@ class WatchedRules:
     def _end_or_remind(self, plan: Plan, rule: AlertRule, alert: AlertRow) -> None:
         row = plan.run_by_number(alert.run) if rule.trigger in BY_TIME and alert.run is not None else None
         if rule.trigger in BY_TIME:
-            is_over = row is None or self._holds(plan, rule, row) is None
+            lane = plan.lane(row.run) if row is not None and row.has_lane else None
+            has_passed = is_over(rule, alert, row, lane, self._look_now())
         elif rule.trigger is AlertTrigger.BUDGET:
-            is_over = not of_budget(rule, plan.budgets.get(rule.org, alert.subject.partition(":")[2]), plan.now_ms)
+            has_passed = not of_budget(rule, plan.budgets.get(rule.org, alert.subject.partition(":")[2]), plan.now_ms)
         else:
-            is_over = False
-        if is_over:
+            has_passed = False
+        if has_passed:
             recover(plan, alert)
         elif self._reminds(rule, alert, plan.now_ms):
             asks = None if row is None else asked_by(plan, rule, row)

@@ -63,9 +63,11 @@ class Workers:
     def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
         """Whether some worker that could take this lane has asked within that time; true as well while this process has
         not listened for so long."""
+        return self._since > serving_ms - within_ms or self.is_seen(lane, within_ms, serving_ms)
+
+    def is_seen(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
+        """Whether one is known to have asked within that time."""
         since = serving_ms - within_ms
-        if self._since > since:
-            return True
         return any(
             at >= since and lane.may_be_taken_by(kind.agents, labels)
             for _, kind, (at, labels) in self._kinds.of(lane.org)
