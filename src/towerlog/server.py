@@ -35,7 +35,7 @@ from towerlog.config import BadSetting, Settings, database_path, doubts
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.egress.outside import Outside, open_outside
-from towerlog.engine.bootstrap import OrgMinted, first_start
+from towerlog.engine.bootstrap import OrgMinted, first_start, warn_of_lost
 from towerlog.engine.core import Engine
 from towerlog.engine.nodes.peers import CannotJoin
 from towerlog.engine.pricing.start import DeferredPrices
@@ -126,6 +126,7 @@ class Node:
             if self.is_asked_to_stop():
                 raise StartEnded
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
+            await warn_of_lost(store)
             secret = await store.secret(ids.token(SECRET_CHARS))
             bounds = engine_settings(settings, secret)
             peers = peers_of(settings, store, clock, ids.uuid(), secret)

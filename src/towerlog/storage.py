@@ -188,22 +188,26 @@ def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAs
     return _opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
-@asynccontextmanager
-async def moving(settings: Settings, url: str) -> AsyncIterator[tuple[StoreSource, StoreTarget]]:
-    """The store, with its server stopped, and the database at `url` that it moves into.
+@contextmanager
+def leaving(settings: Settings, url: str) -> Iterator[StoreSource]:
+    """The store, with its server stopped, for its move to the database at `url`.
 
-    Raises BadSetting where the one is no file or the other is one, and what `existing_store`, `held_place`, `departing`
-    and `arriving` raise.
+    Raises BadSetting where the one is no file or the other is one, and what `existing_store`, `held_place` and
+    `departing` raise.
     """
     if is_shared(settings) or not is_shared(moved(settings, url)):
         raise BadSetting("a store moves from an SQLite file to postgresql://USER@HOST/DATABASE, and no other way")
     check_extra()
-    from towerlog.store.postgres.upkeep.arrival import arriving
-
     path = existing_store(settings)
     with held_place(path), departing(path) as source:
-        async with arriving(url, source.fingerprint()) as target:
-            yield source, target
+        yield source
+
+
+def arriving_at(url: str, source: StoreSource) -> AbstractAsyncContextManager[StoreTarget]:
+    """The database that this store moves into. Raises what `arriving` raises."""
+    from towerlog.store.postgres.upkeep.arrival import arriving
+
+    return arriving(url, source.fingerprint())
 
 
 def moved(settings: Settings, url: str) -> Settings:

@@ -207,6 +207,24 @@ def test_a_rebuild_lets_those_in_again_whom_nothing_finds_by_their_digest(databa
         assert server.client(key).get("/api/v1/keys").status_code == 200
 
 
+@pytest.mark.parametrize("table", ["org", "org_count"])
+def test_a_server_says_which_organisation_is_lost_and_a_rebuild_brings_it_back(
+    database: Database, tmp_path: Path, table: str
+) -> None:
+    made = answered("orgs", "create", "other", *url(database))
+    number = database.value("SELECT org FROM org WHERE name = 'other'")
+    database.change(f"DELETE FROM {table} WHERE org = {number}")
+    with Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DATABASE_URL": database.url}) as server:
+        assert f'"organisation_number": {number}' in server.says("nobody gets into it")
+    [line] = answered("rebuild", *url(database))["made_anew"]
+    assert line.startswith("other: its own row was lost")
+    assert answered("verify", *url(database))["ok"] is True
+    with Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DATABASE_URL": database.url}) as server:
+        assert (
+            server.client(made["key"]).post("/api/v1/keys", json={"name": "a", "scopes": ["read"]}).status_code == 201
+        )
+
+
 def test_a_backup_comes_back_whole(database: Database, empty: Database, tmp_path: Path) -> None:
     target = tmp_path / "copy.dump"
     made = answered("backup", target, *url(database))

@@ -95,6 +95,20 @@ def frames(server: Server, run_id: str, after: str | None) -> list[str]:
         return [frame.id for frame in parse_frames(stream.read()) if frame.id is not None]
 
 
+def test_a_store_that_has_lost_rows_is_refused_before_anything_is_moved(data: Path, url: str) -> None:
+    """Else all of it is moved, and what is there can neither be used nor gone on with."""
+    with closing(apsw.Connection(str(data / "towerlog.db"))) as db:
+        db.execute("DELETE FROM budget")
+    refused = towerlog("migrate", "--data-dir", data, "--to", url)
+    assert refused.exit_code == 1
+    assert "is missing, audit entry" in refused.stderr
+    assert "nothing was moved" in refused.stderr
+    assert "`towerlog rebuild`" in refused.stderr
+    assert cluster().sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database(url)) == [["0"]]
+    answered("rebuild", "--data-dir", data)
+    assert answered("migrate", "--data-dir", data, "--to", url)["ok"]
+
+
 def test_readers_go_on_where_they_were(data: Path, url: str) -> None:
     with Server(data, NO_LIMITS) as old:
         before = told(old)

@@ -14,8 +14,10 @@ import pytest
 from tests.cli.commands import answered, towerlog
 
 CODE = """
-import sys
+import asyncio, os, signal, sys
 from towerlog.cli import maintenance
+from towerlog.store import placing
+from towerlog.store.sqlite.upkeep import backup, salvage
 from towerlog.store.sqlite.upkeep.restore_target import Place
 
 fill = Place.fill
@@ -32,15 +34,37 @@ def wait():
     print("there", flush=True)
     sys.stdin.readline()
 
-if sys.argv.pop(1) == "fill":
+def waiting(act):
+    def stopped_act(*arguments):
+        wait()
+        return act(*arguments)
+    return stopped_act
+
+def signalled(number, act):
+    def begun(*arguments):
+        os.kill(os.getpid(), number)
+        return act(*arguments)
+    return begun
+
+place, number = sys.argv.pop(1), int(sys.argv.pop(1))
+if place == "fill":
     Place.fill = stopped_fill
-else:
+elif place == "copied":
     maintenance.verify_store = maintenance.rebuild_store = stopped
+elif place == "copying":
+    salvage.begin_digests_anew = waiting(salvage.begin_digests_anew)
+    backup._make_it_another_log = waiting(backup._make_it_another_log)
+    salvage.discard = backup.discard = placing.discard = signalled(number, placing.discard)
+else:
+    asyncio.events.new_event_loop = signalled(number, asyncio.events.new_event_loop)
 from towerlog.cli.main import main
 main()
 """
 """Runs `towerlog ARGUMENTS` up to a place, says so, and waits there for a line: when the copy is made, or is to be
-put in the place of the store."""
+put in the place of the store. `copying`: while it is made, and the second argument is a signal that comes when it is
+being removed; `loop`: that signal comes when the work over the copy is about to begin."""
+ENDS = [signal.SIGTERM, signal.SIGINT]
+NOISE = ("Traceback", "Exception ignored", "never awaited")
 
 
 @pytest.fixture
@@ -52,13 +76,17 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@contextmanager
-def stopped_at(place: str, folder: Path, command: str) -> Iterator[subprocess.Popen[str]]:
-    """The command, which has come to this place."""
+def begun(place: str, folder: Path, command: str, number: int) -> subprocess.Popen[str]:
     arguments = [command, *([str(folder / "saved.db")] if command == "restore" else []), "--data-dir", str(folder)]
-    started = subprocess.Popen(
-        [sys.executable, "-c", CODE, place, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    pipe = subprocess.PIPE
+    code = [sys.executable, "-c", CODE, place, str(int(number)), *arguments]
+    return subprocess.Popen(code, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+@contextmanager
+def stopped_at(place: str, folder: Path, command: str, number: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """The command, which has come to this place."""
+    started = begun(place, folder, command, number)
     try:
         assert started.stdout is not None
         assert started.stdout.readline() == "there\n"
@@ -72,7 +100,7 @@ def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", ENDS, ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("command", ["restore", "rebuild"])
 def test_one_that_is_ended_leaves_no_copy_and_the_store_as_it_was(folder: Path, command: str, number: int) -> None:
     before, content = names(folder), (folder / "towerlog.db").read_bytes()
@@ -83,6 +111,28 @@ def test_one_that_is_ended_leaves_no_copy_and_the_store_as_it_was(folder: Path, 
         assert started.returncode not in (0, -number), "it has ended by itself"
     assert names(folder) - {"towerlog.lock"} == before - {"towerlog.lock"}
     assert (folder / "towerlog.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("number", ENDS, ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("command", ["restore", "rebuild"])
+def test_a_second_signal_breaks_off_nothing_that_the_first_has_begun(folder: Path, command: str, number: int) -> None:
+    before = names(folder)
+    [second] = set(ENDS) - {number}
+    with stopped_at("copying", folder, command, second) as started:
+        assert any(".partial" in name for name in names(folder))
+        started.send_signal(number)
+        _, said = started.communicate(timeout=60)
+        assert started.returncode == {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 1}[signal.Signals(number)]
+    assert not any(noise in said for noise in NOISE), said
+    assert names(folder) - {"towerlog.lock"} == before - {"towerlog.lock"}
+
+
+@pytest.mark.parametrize("number", ENDS, ids=["SIGTERM", "SIGINT"])
+def test_one_that_is_ended_before_its_work_begins_says_no_more_than_that(folder: Path, number: int) -> None:
+    before = names(folder)
+    _, said = begun("loop", folder, "rebuild", number).communicate(timeout=60)
+    assert not any(noise in said for noise in NOISE), said
+    assert names(folder) - {"towerlog.lock"} == before - {"towerlog.lock"}
 
 
 @pytest.mark.parametrize("command", ["restore", "rebuild"])

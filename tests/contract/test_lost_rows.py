@@ -242,6 +242,48 @@ async def test_runs_that_a_lost_budget_has_paused_go_on_once_it_is_there_again(
     assert await complaints(rig) == []
 
 
+async def paused_by(rig: Rig, name: str) -> str:
+    """The id of a budget that has paused a run."""
+    made = CreateBudget(name, BudgetScope(organisation=True), DOLLAR, Period.TOTAL, BudgetAction.PAUSE)
+    budget_id: str = (await rig.do(made)).row.budget_id
+    await rig.append(spending("a", 2 * DOLLAR))
+    await rig.engine.sweep()
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    assert [one.type for one in run.pending] == ["pause"]
+    return budget_id
+
+
+@pytest.mark.parametrize("way", ["gone", "deleted"])
+async def test_runs_of_a_budget_that_stays_away_are_asked_to_go_on(rig: Rig, backend: Backend, way: str) -> None:
+    """One of which the audit does not tell all, and one that was deleted: its row was there until its runs went on."""
+    budget_id = await paused_by(rig, "tight" if way == "deleted" else "t" * 600)
+    if way == "deleted":
+        await rig.do(DeleteBudget(budget_id))
+    lose(backend, "budget")
+    assert f"budget {budget_id}: has paused a run, and is not there" in await complaints(rig)
+    assert [one.state for one in await rebuilt(rig)] == ([] if way == "deleted" else [None])
+    assert await complaints(rig) == []
+    await rig.engine.sweep()
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    assert [one.type for one in run.pending] == ["resume"]
+    assert await complaints(rig) == []
+    assert await rig.store.budgets_pausing(rig.org) == {}
+    assert await rig.store.budget(rig.org, budget_id) is None
+
+
+async def test_a_budget_that_has_forgotten_what_it_has_paused_is_found(rig: Rig, backend: Backend) -> None:
+    budget_id = await paused_by(rig, "tight")
+    forge(backend, in_doc(backend, "budget", ',"has_paused":true', ""))
+    rig.engine.forget()
+    assert await complaints(rig) == [f"budget {budget_id}: has paused a run, and does not know of it"]
+    await rebuilt(rig)
+    assert await complaints(rig) == []
+    await rig.do(ChangeBudget(budget_id, amount_nanos=50 * DOLLAR))
+    await rig.engine.sweep()
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    assert [one.type for one in run.pending] == ["resume"]
+
+
 async def test_what_the_audit_holds_a_part_of_is_gone(rig: Rig, backend: Backend) -> None:
     """The address of a webhook stands in no entry, nor what its messages are signed with; nor a text beyond its
     bound."""
@@ -283,6 +325,18 @@ async def test_an_organisation_whose_own_row_is_lost_is_there_again(rig: Rig, ba
         found: list[str] = []
         assert await verify_org(rig.store, one.org, found.append) == 0, found
     assert [action for _, action, _ in await entries(rig, 1)] == ["row.restore"]
+
+
+async def test_an_organisation_whose_name_another_has_by_now_says_so(rig: Rig, backend: Backend) -> None:
+    other = await rig.make_org("other")
+    lose(backend, "org", f" WHERE org = {other.org}")
+    # By its number it would be refused: a row behind it is there.
+    forge(backend, f"UPDATE org SET name = 'other' WHERE org = {rig.org}")
+    back = await put_org_back(rig.store, other.org, rig.clock.now_ms())
+    assert back is not None
+    assert (back.org.name, back.told_name) == (other.org_id, "other")
+    found: list[str] = []
+    assert await verify_org(rig.store, other.org, found.append) == 0, found
 
 
 async def test_a_removal_whose_row_is_lost_goes_on(rig: Rig, backend: Backend) -> None:

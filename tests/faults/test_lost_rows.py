@@ -132,6 +132,25 @@ def test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_the
     assert "`towerlog rebuild`" in refused.stderr
 
 
+def test_an_organisation_that_is_lost_is_named_at_the_start_and_so_is_the_name_that_another_has(
+    store: Path, server: Server
+) -> None:
+    server.start()
+    for name in ("last", "taken"):
+        server.cli_json("orgs", "create", name)
+    server.stop()
+    with closing(apsw.Connection(str(store))) as db:
+        db.execute("DELETE FROM org WHERE name = ?", (ORG,))
+    server.start()
+    assert "`towerlog rebuild`" in server.says("nobody gets into it")
+    assert '"organisation_number": 2' in server.log
+    server.cli_json("orgs", "create", ORG)
+    server.stop()
+    [line] = answered("rebuild", "--data-dir", store.parent)["made_anew"]
+    assert f"another organisation has '{ORG}' by now" in line
+    assert differences(store) == []
+
+
 @pytest.mark.parametrize("lost", ["row", "page"])
 def test_the_removal_of_an_organisation_that_is_lost_goes_on(store: Path, lost: str) -> None:
     towerlog("orgs", "rm", "--data-dir", store.parent, ORG, "--confirm", ORG)

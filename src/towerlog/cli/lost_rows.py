@@ -17,6 +17,10 @@ from towerlog.store.base import Store
 KNOWN = "`towerlog audit --object {id}` shows what is known of it"
 LOST_ORG = "organisation number {}: its row is missing, and the audit has entries of it"
 LOST_REMOVAL = "{}: audit entry {} tells of the removal of organisation {}, whose row is missing"
+TAKEN = (
+    ", but for its name: another organisation has {!r} by now, so its id is its name until it is renamed"
+    " (`PATCH /api/v1/organisations/{{org_id}}`)"
+)
 _MADE_ANEW = {
     "budget": "it counts what its present period has spent, holds what open reservations hold of it, and knows the runs"
     " that it has paused",
@@ -52,11 +56,12 @@ class Settled:
     async def put_orgs_back(self, store: Store, unmended: Callable[[str], None], clock: Clock) -> None:
         """Makes organisations anew whose own row was lost."""
         for number in await store.orgs_lost():
-            org = await put_org_back(store, number, clock.now_ms())
-            if org is None:
+            back = await put_org_back(store, number, clock.now_ms())
+            if back is None:
                 unmended(f"not mended: {LOST_ORG.format(number)}, which does not tell its beginning")
             else:
-                self.restored.append(f"{org.name}: its own row was lost, and is again as the audit tells it")
+                words = f"{back.org.name}: its own row was lost, and is again as the audit tells it"
+                self.restored.append(words + ("" if back.org.name == back.told_name else TAKEN.format(back.told_name)))
 
     async def remove_again(self, store: Store, clock: Clock) -> None:
         """Goes on with removals whose own row was lost."""

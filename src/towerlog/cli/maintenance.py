@@ -18,7 +18,7 @@ from towerlog.cli.lost_rows import LOST_ORG, LOST_REMOVAL, Settled
 from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
-from towerlog.cli.signals import not_broken_off, unwound_by_sigterm
+from towerlog.cli.signals import ended_after, not_broken_off, unwound_by_signals
 from towerlog.config import Settings, is_shared
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
@@ -103,7 +103,7 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
     findings = Findings()
     clock = SystemClock()
     with ExitStack() as reading:
-        reading.enter_context(unwound_by_sigterm())
+        reading.enter_context(unwound_by_signals())
         with progress("copying") as pages:
             made = readable_at_length(settings, copy_in, SystemIds(clock), lambda done, _: pages(done))
             copy, lost = reading.enter_context(made)
@@ -144,7 +144,7 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     """
     clock, unmended, settled = SystemClock(), Findings(), Settled()
     rebuilt = _rebuilt_in_place if is_shared(settings) else _rebuilt_file
-    with unwound_by_sigterm():
+    with unwound_by_signals():
         events, lost, aside = rebuilt(settings, clock, unmended, settled)
     for one in lost:
         note(f"lost: {one}")
@@ -211,7 +211,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """
     findings = Findings()
     clock = SystemClock()
-    with unwound_by_sigterm():
+    with unwound_by_signals():
         events, size_bytes = _backed_up(settings, file, clock, findings)
     fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
     answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
@@ -247,7 +247,7 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
     own.
     """
     clock = SystemClock()
-    with unwound_by_sigterm(), replacing(settings, SystemIds(clock), _kept_as(clock)) as place:
+    with unwound_by_signals(), replacing(settings, SystemIds(clock), _kept_as(clock)) as place:
         try:
             events, aside, size_bytes = _restored(place, file, without_wal, clock)
         finally:
@@ -292,7 +292,11 @@ def run_over(
                 if failed is not None:
                     raise failed
 
-    return asyncio.run(run())
+    with ExitStack() as stack:
+        with ended_after():
+            running = run()
+            stack.callback(running.close)  # where it was ended before it has begun
+        return asyncio.run(running)
 
 
 async def verify_store(store: Store, findings: Findings) -> int:
@@ -360,6 +364,9 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
         def differs(fault: str, name: str = org.name) -> None:
             unmended.report(f"not mended: {name}: {fault}")
 
+        def made(line: str, name: str = org.name) -> None:
+            settled.restored.append(f"{name}: {line}")
+
         # Before anything is added to the audit, which would hide that its end is missing.
         rows: list[LostRow] = []
         await check_audit(store, differs, org.org, rows.append)
@@ -368,7 +375,7 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
             return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
 
         with progress(org.name, await _last_position(store, org.org)) as done:
-            events += await rebuild_org(store, org.org, done, told, differs)
+            events += await rebuild_org(store, org.org, done, told, differs, made, clock.steady_ms())
         await settled.settle(store, org, rows, clock)
     return events
 

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from towerlog.ambient import SystemClock
+from towerlog.ambient import Clock, SystemClock
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
@@ -16,8 +16,17 @@ from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, database_path
 from towerlog.engine.audit.outside import store_migrated
-from towerlog.storage import database_name, moved, moving, opened_as_it_is
-from towerlog.store.columns.moving import compare, move
+from towerlog.storage import arriving_at, database_name, leaving, moved, opened_as_it_is, opened_for_reading
+from towerlog.store.columns.moving import StoreSource, compare, move
+
+_DAMAGED = (
+    "the file is damaged, and nothing was moved: the database is as it was. `towerlog rebuild` settles what was lost"
+    " and folds the rest anew, unless a line is about the log; then call this again."
+)
+_ADVICE = (
+    "the new store is not what the file is, and stays closed: see what `towerlog verify` says of the file, and begin"
+    " anew with an empty database."
+)
 
 
 @click.command()
@@ -29,10 +38,10 @@ from towerlog.store.columns.moving import compare, move
 def migrate(settings: Settings, target: str, as_json: bool) -> None:
     """Moves the store in the data folder into a PostgreSQL database. Stop the server first.
 
-    Positions, seqs, hashes and cursors stay what they are, so that readers go on where they were. What breaks off goes
-    on where it was when it is called again, until the store is written to. In the end every row is held against its
-    original and the new store is checked as `verify` does; no server opens it before that. The file is only read, and
-    stays as it was.
+    The file is checked first as `verify` does: where that finds anything, nothing is moved. Positions, seqs, hashes and
+    cursors stay what they are, so that readers go on where they were. What breaks off goes on where it was when it is
+    called again, until the store is written to. In the end every row is held against its original and the new store is
+    checked as the file was; no server opens it before that. The file is only read, and stays as it was.
     """
     findings = Findings()
     rows, events = asyncio.run(_moved(settings, target, findings))
@@ -47,10 +56,7 @@ def migrate(settings: Settings, target: str, as_json: bool) -> None:
     }
     if findings.count:
         findings.end()
-        note(
-            "towerlog: the new store is not what the file is, and stays closed: see what `towerlog verify` says of the"
-        )
-        note("file, and begin anew with an empty database.")
+        note(f"towerlog: {_ADVICE if rows else _DAMAGED}")
     answer(as_json, fields, lambda: say(_words(settings, where, rows, events, findings)))
     if findings.count:
         raise SystemExit(FOUND_WRONG)
@@ -69,7 +75,18 @@ def _words(settings: Settings, where: str, rows: int, events: int, findings: Fin
 async def _moved(settings: Settings, target: str, findings: Findings) -> tuple[int, int]:
     """(rows that were moved, events that were checked)."""
     clock = SystemClock()
-    async with moving(settings, target) as (source, arrival):
+    with leaving(settings, target) as source:
+        async with opened_for_reading(settings, clock) as store:
+            await verify_store(store, findings)
+        if findings.count:
+            return 0, 0
+        return await _taken(settings, target, source, findings, clock)
+
+
+async def _taken(
+    settings: Settings, target: str, source: StoreSource, findings: Findings, clock: Clock
+) -> tuple[int, int]:
+    async with arriving_at(target, source) as arrival:
         total = sum(source.counts().values())
         with progress("moving", total) as done:
             rows = await move(source, arrival, done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.audit.outside import organisation_created
@@ -11,7 +12,7 @@ from towerlog.model.audit import SERVER, Actor
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
 from towerlog.model.member import FIRST_LINK_MS, TOKEN_CHARS, SignInLink, link_digest
 from towerlog.model.principal import Org, Scope, User
-from towerlog.store.base import Organisations
+from towerlog.store.base import IdentityStore, Organisations
 
 
 class OrgMinted(msgspec.Struct, frozen=True):
@@ -25,6 +26,7 @@ class OrgMinted(msgspec.Struct, frozen=True):
 
 
 DEFAULT_ORG = "default"
+_log = structlog.get_logger("towerlog.store")
 
 
 async def create_org(
@@ -73,3 +75,10 @@ async def first_start(
         return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None, with_link=with_link)
     except Conflict:
         return None
+
+
+async def warn_of_lost(store: IdentityStore) -> None:
+    """Who sends a key of such an organisation gets 401, and nothing else tells why."""
+    for number in await store.orgs_lost():
+        words = "the row of an organisation is lost, nobody gets into it: stop the server, `towerlog rebuild`"
+        _log.error(words, organisation_number=number)

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from towerlog.engine.audit.chain import check_audit
+from towerlog.engine.control.lanes_anew import lanes_anew
+from towerlog.engine.erasure.unfinished import Unfinished
 from towerlog.engine.ingest.content import own_name
 from towerlog.engine.plan.run_texts import told as told_text
 from towerlog.errors import Damaged, StorageFailed
@@ -42,6 +44,7 @@ from towerlog.store.content import Content
 from towerlog.store.values import Changes, Rows, RunChange
 
 PAGE_EVENTS = 1000
+_plain = msgspec.json.encode
 Report = Callable[[str], None]
 Progress = Callable[[int], None]
 """Told how many events have been read."""
@@ -66,6 +69,7 @@ class Refold:
         self.usage: dict[UsageKey, UsageRow] = {}
         self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
         self.texts: dict[int, RunText] = {}
+        self.unfinished = Unfinished()
         self._steps: dict[int, set[tuple[int, str, int]]] = {}
         """Keys of `checkpoints` by run."""
         self._last_position = 0
@@ -99,6 +103,7 @@ class Refold:
             return
         agent = self.agents.get(event.agent)
         name = None if agent is None else agent.name
+        self.unfinished.take(event, "" if before is None else before.run_id)
         event = as_folded(event)
         base = run_fold.begin(event) if before is None else before
         after = self.runs[event.run] = run_fold.fold(base, event, name)
@@ -260,6 +265,8 @@ async def verify_org(
     checkpoints = [row for row in rows.checkpoints if row.run not in rows.erasing]
     if not refold.is_broken_off:
         _compare_all(refold, rows, checkpoints, refold.differ if rows.folds == FOLDS else outdated)
+    for one in refold.unfinished.beside(rows.erasing):
+        refold.differ(f"run {one.run_id}: what its seq {one.until_seq} says was erased is still there in part")
     for row in checkpoints:
         await _check_history(store, refold.differ, _checkpoint_name(refold, row), row)
     for kind in ("messages", "nodes", "metas"):
@@ -278,7 +285,8 @@ def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow], d
     inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
     waiting = {(row.run, row.seq): row for row in rows.approvals}
     _compare(differ, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
-    _compare(differ, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
+    cells = {(row.org, row.hour, row.agent, row.model, row.status): row for row in rows.usage}
+    _compare(differ, cells, refold.usage, lambda _, row: _usage_name(row))
     # Of a run from before texts were kept there is none, until a rebuild.
     texts = {row.run: row for row in rows.texts}
     told = {run: text for run, text in refold.texts.items() if run in texts}
@@ -305,10 +313,6 @@ def _has_its_key(item: Content) -> bool:
         return False  # metas that are no list, or an empty one
 
 
-def _usage_key(row: UsageRow) -> UsageKey:
-    return (row.org, row.hour, row.agent, row.model, row.status)
-
-
 def _checkpoint_name(refold: Refold, row: CheckpointRow) -> str:
     return f"checkpoint {row.step_index} of agent {row.agent} in {refold.run_name(row.run)}"
 
@@ -331,16 +335,9 @@ def _compare(differ: Report, stored: dict[Any, Any], folded: dict[Any, Any], nam
         elif theirs is None:
             differ(f"{what}: nothing in the log speaks of it")
         elif ours != theirs and _plain(ours) != _plain(theirs):
-            names = [name for name in ours.__struct_fields__ if _plain_field(ours, name) != _plain_field(theirs, name)]
+            fields = ours.__struct_fields__
+            names = [name for name in fields if _plain(getattr(ours, name)) != _plain(getattr(theirs, name))]
             differ(f"{what}: differs from its rebuild in {', '.join(names)}")
-
-
-def _plain(row: Any) -> bytes:
-    return msgspec.json.encode(row)
-
-
-def _plain_field(row: Any, name: str) -> bytes:
-    return msgspec.json.encode(getattr(row, name))
 
 
 async def _check_history(store: Store, report: Report, what: str, row: CheckpointRow) -> None:
@@ -363,14 +360,17 @@ async def rebuild_org(
     progress: Progress = lambda _: None,
     told: Callable[[int], list[AuditEntry]] = lambda _: [],
     unmended: Report = lambda _: None,
+    made_anew: Report = lambda _: None,
+    steady_ms: int = 0,
 ) -> int:
     """Writes every projection anew from the log; returns how many events were folded. Nobody else may write.
 
     `told`: what the audit says of it, by the number of events. `unmended` is told of histories that checkpoints point
-    at and that are not all there: they are in no event. Raises Damaged where the log is not whole: what is folded from
-    it would be wrong for good.
+    at and that are not all there: they are in no event; `made_anew` of what was lost and is again as the log tells it,
+    though it is no projection: lanes, which wait since `steady_ms`, and erasures under way. Raises Damaged where the
+    log is not whole: what is folded from it would be wrong for good.
     """
-    refold, _ = await refold_org(store, org, lambda _: None, progress)
+    refold, rows = await refold_org(store, org, lambda _: None, progress)
     if refold.log_faults:
         more = f", and {len(refold.log_faults) - 1} more" if len(refold.log_faults) > 1 else ""
         raise Damaged(f"The log is not whole ({refold.log_faults[0]}{more}): restore a backup.")
@@ -383,9 +383,15 @@ async def rebuild_org(
         checkpoints=dict(refold.checkpoints),
         approvals=dict(approval_fold.inbox_of(refold.runs, refold.checkpoints)),
         texts={run: text.begun() for run, text in refold.texts.items()},
+        lanes=await lanes_anew(store, org, refold.runs.values(), refold.threads, refold.agents.get, steady_ms),
+        erasing=refold.unfinished.beside(rows.erasing),
         audit=told(folded),
         replaces=org,
     )
+    for run in changes.lanes:
+        made_anew(f"{refold.run_name(run)}: its place in the queue")
+    for one in changes.erasing:
+        made_anew(f"run {one.run_id}: the erasure that its seq {one.until_seq} tells of goes on")
     async with store.begin() as unit:
         await unit.commit(changes)
     for row in refold.checkpoints.values():

@@ -10,7 +10,9 @@ import msgspec
 from towerlog.model.budget import (
     MAX_COUNTED_HOLDERS,
     MAX_REFUSALS_TOLD,
+    BudgetAction,
     BudgetRow,
+    BudgetScope,
     BudgetStep,
     Period,
     PeriodCount,
@@ -137,6 +139,26 @@ def changed(asked: BudgetRow, now_ms: int, was: BudgetRow | None = None) -> Budg
 def deleted(row: BudgetRow) -> BudgetRow | None:
     """After it was deleted; None where nothing is left to be done for it."""
     return _going_on(_replace(row, deleted=True)) if row.has_paused else None
+
+
+def lost(org: int, budget_id: str, number: int, name: str, now_ms: int) -> BudgetRow:
+    """What stands for a budget that is gone and has paused runs: until they are asked to go on, as after a deletion."""
+    row = BudgetRow(
+        org=org,
+        budget_id=budget_id,
+        number=number,
+        name=name,
+        scope=BudgetScope(thread_id=""),  # of nothing
+        amount_nanos=0,
+        period=Period.TOTAL,
+        action=BudgetAction.PAUSE,
+        warn_at=1.0,
+        warn_nanos=0,
+        created_at=now_ms,
+        deleted=True,
+        has_paused=True,
+    )
+    return _going_on(row)
 
 
 def held(row: BudgetRow, amount_nanos: int, key_id: str) -> BudgetRow:

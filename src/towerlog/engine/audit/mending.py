@@ -6,7 +6,7 @@ object, with which the audit and the rows agree again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,11 +40,12 @@ class Mended(NamedTuple):
 async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) -> list[Mended]:
     """Settles all of them in one transaction. The projections must be whole: budgets count anew from them.
 
-    What budgets hold and have paused is what other tables have of them, whether their own row was lost or not.
+    What budgets hold and have paused is what other tables have of them, whether their own row was lost or not. Where it
+    is gone, the runs that it has paused are asked to go on.
     """
     mended: list[Mended] = []
     changes = Changes()
-    holds = await _holds(store, org.org)
+    holds, pausing = await _holds(store, org.org), await store.budgets_pausing(org.org)
     async with store.begin() as unit:
         numbers = {kind: await _numbers(unit, org.org, kind) for kind in {one.type for one in lost}}
         for one in lost:
@@ -69,16 +70,22 @@ async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) ->
             joined = await _joined(unit, budget, holds)
             if joined != budget:
                 changes.budgets[org.org, budget.budget_id] = joined
+        await _let_go(unit, org.org, pausing, lost, changes, now_ms)
         if mended or changes.budgets:
             await unit.commit(changes)
     return mended
 
 
-async def put_org_back(store: Store, number: int, now_ms: int) -> Org | None:
-    """Makes the row of an organisation anew as its audit tells it; None where the audit does not tell its beginning.
+class OrgBack(NamedTuple):
+    """An organisation whose row was made anew."""
 
-    Where another organisation got its name meanwhile, its id is its name.
-    """
+    org: Org
+    told_name: str
+    """The last that its audit tells. Where another organisation got that meanwhile, its id is its name."""
+
+
+async def put_org_back(store: Store, number: int, now_ms: int) -> OrgBack | None:
+    """Makes the row of an organisation anew as its audit tells it; None where the audit does not tell its beginning."""
     made: AuditEntry | None = None
     name, head = "", AuditHead(0, b"")
     while page := await store.audit_chain(number, head.number, ENTRIES_ON_A_PAGE):
@@ -95,12 +102,11 @@ async def put_org_back(store: Store, number: int, now_ms: int) -> Org | None:
                 name = msgspec.json.decode(entry.after)["name"]
     if made is None:
         return None
-    if name in [one.name for one in await store.orgs()]:
-        name = made.object_id
-    org = Org(number, made.object_id, name, made.at)
-    about, state = ("organisation", org.org_id), {"name": name}
+    is_taken = name in [one.name for one in await store.orgs() if one.org != number]
+    org = Org(number, made.object_id, made.object_id if is_taken else name, made.at)
+    about, state = ("organisation", org.org_id), {"name": org.name}
     await store.org_put_back(org, head, make_entry(number, now_ms, SERVER, Action.ROW_RESTORE, about, None, state))
-    return org
+    return OrgBack(org, name)
 
 
 def _decoded(doc: bytes) -> AuditEntry | None:
@@ -147,6 +153,19 @@ async def _joined(unit: Unit, row: BudgetRow, holds: dict[str, list[Reservation]
     """With what reservations hold of it, and the runs that it has paused."""
     paused = await unit.runs_of_step(msgspec.structs.replace(row, step=BudgetStep.RESUME, step_after=0), 1)
     return fold.joined(row, holds.get(row.budget_id, ()), has_paused=bool(paused))
+
+
+async def _let_go(
+    unit: Unit, org: int, pausing: Iterable[str], lost: list[LostRow], changes: Changes, now_ms: int
+) -> None:
+    """Puts something in the place of budgets that have paused runs and are not there any more."""
+    stored = (await unit.load({Kind.BUDGETS: [org]}, 0))[Kind.BUDGETS].get(org, ())
+    rows = [*stored, *(row for row in changes.budgets.values() if row is not None)]
+    names = {one.id: str((one.told.state or {}).get("name", one.id)) for one in lost}
+    number = max((row.number for row in rows), default=0)
+    for budget_id in set(pausing) - {row.budget_id for row in rows}:
+        number += 1
+        changes.budgets[org, budget_id] = fold.lost(org, budget_id, number, names.get(budget_id, budget_id), now_ms)
 
 
 async def _counted(unit: Unit, row: BudgetRow, now_ms: int) -> BudgetRow:

@@ -133,6 +133,20 @@ async def _members(store: Store, org: int, tellings: Tellings) -> Reading:
             yield name, states.member_state(row)
 
 
+async def _personas(store: Store, org: int, _: Tellings) -> Reading:
+    async for row in _pages(lambda before: store.personas(org, PAGE_ROWS, before), _number):
+        yield row.persona_id, states.persona_state(row)
+
+
+async def _routes(store: Store, org: int, _: Tellings) -> Reading:
+    """The newest version of each."""
+    known: set[str] = set()
+    async for row in _pages(lambda before: store.routes(org, PAGE_ROWS, before), _number):
+        if row.route_id not in known:
+            known.add(row.route_id)
+            yield row.route_id, states.route_state(row)
+
+
 _ROWS: dict[str, Callable[[Store, int, Tellings], Reading]] = {
     "budget": _budgets,
     "price": _prices,
@@ -140,4 +154,6 @@ _ROWS: dict[str, Callable[[Store, int, Tellings], Reading]] = {
     "retention": _policies,
     "key": _keys,
     "member": _members,
+    "persona": _personas,
+    "route": _routes,
 }

@@ -1,7 +1,8 @@
 """What the audit says that people have set: of each object the state that its newest entry left it in.
 
-Only what is set by acts alone is among it: budgets, prices, policies of retention, alert rules, members, keys and the
-organisation's name. What is counted of them stands in no entry, and of their secrets a short digest.
+Only what is set by acts alone is among it: budgets, prices, policies of retention, alert rules, members, keys, versions
+of personas, the newest of each route, and the organisation's name. What is counted of them stands in no entry, and of
+their secrets a short digest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SETS = frozenset(
         *(Action.ORGANISATION_CREATE, Action.ORGANISATION_RENAME, Action.KEY_CREATE, Action.KEY_REVOKE),
         *(Action.MEMBER_CREATE, Action.MEMBER_CHANGE, Action.MEMBER_REMOVE, Action.MEMBER_PASSWORD),
         *(Action.BUDGET_CREATE, Action.BUDGET_CHANGE, Action.BUDGET_DELETE, Action.PRICE_CREATE, Action.PRICE_DELETE),
-        *(Action.ROW_RESTORE, Action.ROW_LOSE),
+        *(Action.ROW_RESTORE, Action.ROW_LOSE, Action.PERSONA_CREATE, Action.ROUTE_CREATE),
         *(Action.RULE_CREATE, Action.RULE_CHANGE, Action.RULE_DELETE, Action.RETENTION_SET, Action.RETENTION_CLEAR),
     }
 )

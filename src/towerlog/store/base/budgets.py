@@ -26,6 +26,10 @@ class BudgetStore(Protocol):
         """Open reservations, by their ids from the highest down: newest first. Times are on the clock of leases."""
         ...
 
+    async def budgets_pausing(self, org: int) -> dict[str, int]:
+        """How many runs each budget has paused, by its id, whether its own row is there or not."""
+        ...
+
     async def budgets(self, org: int, limit: int, before: int | None) -> Found[BudgetRow]:
         """Budgets below a number, newest first."""
         ...

@@ -112,6 +112,7 @@ class StateQuestions(HasConnections):
 
     budget = Question(money.budget)
     budgets = Question(money.budgets)
+    budgets_pausing = Question(money.budgets_pausing)
     reservations = Question(money.reservations)
     price = Question(money.price)
     prices = Question(money.prices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -58,4 +58,19 @@ def hold_faults(budgets: Iterable[BudgetRow], reservations: Iterable[Reservation
         f" come to ${dollars_text(sums[row.budget_id])}"
         for row in budgets
         if row.reserved_nanos != sums[row.budget_id]
+    ]
+
+
+def pause_faults(budgets: Iterable[BudgetRow], paused: Mapping[str, int]) -> list[str]:
+    """Budgets that have paused runs and are not there, or do not know of it: nobody asks these runs to go on. `paused`:
+    how many by the budget's id.
+
+    The other way round there is no fault: a budget need not know that a person has taken over the last of them.
+    """
+    known = {row.budget_id: row.has_paused for row in budgets}
+    words = {None: "is not there", False: "does not know of it"}
+    return [
+        f"budget {budget_id}: has paused {'a run' if count == 1 else f'{count} runs'}, and {words[has_paused]}"
+        for budget_id, count in paused.items()
+        if (has_paused := known.get(budget_id)) is not True
     ]

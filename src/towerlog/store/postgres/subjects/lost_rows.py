@@ -52,11 +52,14 @@ async def unfound(db: Db, org: int) -> list[str]:
 
 
 async def lost_orgs(db: Db) -> list[int]:
-    """Numbers that entries of the audit stand under, and that no organisation has."""
+    """Numbers that entries of the audit stand under, and that no organisation has, or none that knows its counters."""
     lost, last = [], 0
     while (found := await db.value("SELECT min(org) FROM audit_entry WHERE org > $1", last)) is not None:
         last = found
-        known = "SELECT 1 FROM org WHERE org = $1 UNION ALL SELECT 1 FROM removed_org WHERE org = $1"
+        known = (
+            "SELECT 1 FROM org JOIN org_count USING (org) WHERE org = $1"
+            " UNION ALL SELECT 1 FROM removed_org WHERE org = $1"
+        )
         if not await db.value(f"SELECT EXISTS ({known})", last):
             lost.append(last)
     return lost
@@ -64,7 +67,8 @@ async def lost_orgs(db: Db) -> list[int]:
 
 async def put_org_back(db: Db, back: Org, head: AuditHead, told: AuditEntry) -> None:
     """The row of an organisation that has lost it, and of its counters where they are lost as well."""
-    await db.do("INSERT INTO org (org, org_id, name, created_at) VALUES ($1, $2, $3, $4)", *astuple(back))
+    sql = "INSERT INTO org (org, org_id, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (org) DO NOTHING"
+    await db.do(sql, *astuple(back))
     counts = []
     for key, table in (("position", "place"), ("run", "place"), ("agent", "agent")):
         last = await db.value(f"SELECT max({key} & {(1 << SHARD_BITS) - 1}) FROM {table} WHERE org = $1", back.org)

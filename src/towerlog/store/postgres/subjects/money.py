@@ -15,7 +15,7 @@ from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.questions.money import is_wanted, span_of, spent_by_facts, spent_by_row
 from towerlog.store.lookup_keys import Parent, SpentSince
-from towerlog.store.postgres.connections import MAX_PARAMETER, Db
+from towerlog.store.postgres.connections import MAX_PARAMETER, Db, told_text
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading import descent, runs, usage
 from towerlog.store.postgres.times import moved_reservation
@@ -119,6 +119,12 @@ async def runs_of_step(db: Db, row: BudgetRow, limit: int) -> list[RunRow]:
     sql = f"SELECT doc FROM run WHERE org = $1 AND run > $2 AND status <> ALL($3::text[]){where} ORDER BY run LIMIT $4"
     found = await db.rows(sql, row.org, row.step_after, _ENDED, limit, *values)
     return [rows.decode_run(doc) for (doc,) in found]
+
+
+async def budgets_pausing(db: Db, org: int) -> dict[str, int]:
+    """How many runs each has paused, by its id."""
+    sql = "SELECT budget_id, count(*) FROM budget_pause WHERE org = $1 GROUP BY budget_id ORDER BY budget_id"
+    return {told_text(row[0]): row[1] for row in await db.rows(sql, org)}
 
 
 async def reservation(db: Db, org: int, reservation_id: str) -> Reservation | None:

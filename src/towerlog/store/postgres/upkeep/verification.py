@@ -14,7 +14,7 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
-from towerlog.store.columns.questions.money import hold_faults
+from towerlog.store.columns.questions.money import hold_faults, pause_faults
 from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
@@ -23,6 +23,7 @@ from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects.folds import folds_of
 from towerlog.store.postgres.subjects.lost_rows import stored_names, unfound
+from towerlog.store.postgres.subjects.money import budgets_pausing
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -124,6 +125,7 @@ async def _all_rows(reading: _Reading) -> Rows:
     kept = {table: await read(table, columns, decode, values) for table, columns, decode, values in _STATE}
     # Budgets count what is spent by themselves; what they hold is what reservations do.
     reading.faults += hold_faults(kept["budget"], kept["reservation"])
+    reading.faults += pause_faults(kept["budget"], await budgets_pausing(db, org))
     erasing = await read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
     runs = await read("run", _RUN, rows.decode_run, run_columns, name=lambda given: given[2])
     reading.faults += _lane_faults(reading, runs, lanes)

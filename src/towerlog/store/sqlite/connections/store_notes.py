@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import apsw
@@ -40,8 +40,9 @@ def whole(db: apsw.Connection) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        with suppress(apsw.ConnectionClosedError):  # by whoever ends before its time: nothing of it was written
+            if db.in_transaction:
+                db.execute("ROLLBACK")
         raise
 
 

@@ -12,6 +12,7 @@ class MoneyAsks(HasPools):
 
     budget = Ask(money.budget)
     budgets = Ask(money.budgets)
+    budgets_pausing = Ask(money.budgets_pausing)
     reservations = Ask(money.reservations)
     price = Ask(own_prices.price)
     prices = Ask(own_prices.prices)

@@ -112,6 +112,12 @@ def runs_of_step(db: apsw.Connection, row: BudgetRow, limit: int) -> list[RunRow
     return [rows.decode_run(doc) for (doc,) in found]
 
 
+def budgets_pausing(db: apsw.Connection, org: int) -> dict[str, int]:
+    """How many runs each has paused, by its id."""
+    sql = "SELECT budget_id, count(*) FROM budget_pause WHERE org = ? GROUP BY budget_id ORDER BY budget_id"
+    return dict(db.execute(sql, (org,)))
+
+
 def reservation(db: apsw.Connection, org: int, reservation_id: str) -> Reservation | None:
     """One that is open."""
     sql = "SELECT doc FROM reservation WHERE org = ? AND reservation_id = ?"

@@ -17,12 +17,13 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
-from towerlog.store.columns.questions.money import hold_faults
+from towerlog.store.columns.questions.money import hold_faults, pause_faults
 from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.sqlite.connections.store_notes import folds_of
 from towerlog.store.sqlite.lookups import stored_names
+from towerlog.store.sqlite.money.budgets import budgets_pausing
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -84,7 +85,6 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
                 found.append(row)
         return found
 
-    # A lane is state: it is held against its own columns and against its run.
     lanes = read("lane", _LANE, rows.decode_lane, rows.lane_row, name=of_run)
     # What people have registered is folded from nothing: it can only be held against its own columns.
     read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row)
@@ -92,9 +92,10 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     read("retention", "org, kind", state.decode_policy, state.policy_row)
     erasing = read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
     read("price", "org, price_id, number", state.decode_price, state.price_row)
-    # Budgets count what is spent by themselves; what they hold is what reservations do.
+    # Budgets count what is spent by themselves, and hold what reservations do.
     budgets = read("budget", "org, budget_id, number, due_at", state.decode_budget, state.budget_row)
-    faults += hold_faults(budgets, read("reservation", _RESERVATION, state.decode_reservation, state.reservation_row))
+    held = read("reservation", _RESERVATION, state.decode_reservation, state.reservation_row)
+    faults += hold_faults(budgets, held) + pause_faults(budgets, budgets_pausing(db, org))
     read("alert_rule", "org, rule_id, number, timed", state.decode_rule, state.rule_row)
     read("alert", _ALERT, state.decode_alert, state.alert_row)
     read("delivery", _DELIVERY, state.decode_delivery, state.delivery_row)
