@@ -251,6 +251,7 @@ WHOLE = (
             f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
             "model/test_chain.py::test_every_field_is_covered",
             f"{READS}::test_a_page_that_is_gone_costs_what_lay_on_it",
+            f"{ORDER}::test_events_that_an_index_has_and_the_table_does_not_are_named_and_not_looked_for_again",
             f"{READS}::test_ready_means_that_real_pages_can_be_read",
         ),
         ("hash_not_checked",),
