@@ -176,8 +176,8 @@ def _names(log: Path, name: str, before: str) -> bool:
 def _hiding(log: Path, alone: _Said, both: _Said) -> str:
     """In words, that the log hides what is newer in the database; empty where it does not.
 
-    A log is cut off, or SQLite reads no further than to a frame that was damaged; but all of it had been moved. So pages
-    from its beginning stand before those that followed them.
+    A log is cut off, or SQLite reads no further than to a frame that was damaged; but more of it had been moved. So
+    pages from its beginning stand before those that followed them.
     """
     if alone.counters is None:
         return ""

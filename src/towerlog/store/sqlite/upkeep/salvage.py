@@ -65,8 +65,8 @@ def salvage_beside_log(source: Path, progress: Progress) -> tuple[Path, list[str
     """As `salvage`, of a database whose log is damaged: what it holds alone, or with what can be read of the log.
 
     Up to the damage the log may be older than what has been moved from it into the database, and then hides that; or
-    it is newer, where nothing was moved. Both are copied, and the one that has come further is kept. Raises StorageFailed
-    where neither can be read.
+    it is newer, where nothing was moved. Both are copied, and the one that has come further is kept. Raises
+    StorageFailed where neither can be read.
     """
     found: list[tuple[Path, list[str]]] = []
     try:
