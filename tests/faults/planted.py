@@ -408,8 +408,8 @@ STORED = (
         "any log that has one before it fits",
         "faults/test_torn_copies.py::test_the_log_of_another_database_is_refused",
         "towerlog.store.sqlite.upkeep.matching_files",
-        "if name not in (now, before):",
-        "if name != now and not before:",
+        "is_named = name in (now, before) if",
+        "is_named = name == now or bool(before) if",
     ),
     Fault(
         "a log's header is believed",
