@@ -14,8 +14,9 @@ from tests.engine.alerts.alerting import failure, make, spending, start
 from tests.support.backends import Backend
 from tests.support.rig import Rig, open_rig
 from tests.support.samples import slow
+from towerlog.cli.findings import Findings
 from towerlog.cli.lost_rows import Settled
-from towerlog.cli.maintenance import Findings, rebuild_store, verify_store
+from towerlog.cli.maintenance import rebuild_store, verify_store
 from towerlog.engine.audit.outside import organisation_removed
 from towerlog.engine.erasure.removal import removed_now
 from towerlog.errors import Damaged, LeaseLost

@@ -150,6 +150,27 @@ def mislead(path: Path, table: str) -> None:
     raise AssertionError("no bit of the number leads back")
 
 
+def mislay(path: Path, table: str, at_least: int) -> int:
+    """Flips one bit on the root of a table: whoever looks for one of so many rows is led to the page behind theirs, and
+    finds nothing. How many: `at_least`, or more."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    with closing(apsw.Connection(f"file:{path}?immutable=1", flags=flags)) as db:
+        root = int(str(db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).get))
+    content = bytearray(path.read_bytes())
+    start = (root - 1) * PAGE_BYTES
+    assert content[start] == TABLE_INNER, f"all rows of {table} are on one page"
+    cells = struct.unpack_from(">H", content, start + 3)[0]
+    for cell in struct.unpack_from(f">{cells}H", content, start + 12):
+        at = start + cell + 4
+        end = next(end for end in range(at, at + 9) if content[end] < 0x80)
+        lost = 1 << content[end].bit_length() >> 1
+        if lost >= at_least:
+            content[end] ^= lost
+            path.write_bytes(content)
+            return lost
+    raise AssertionError("no bit leads so many astray")
+
+
 def _varint(found: bytes | bytearray) -> int:
     number = 0
     for byte in found:

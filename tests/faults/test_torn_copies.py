@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -14,9 +15,10 @@ from tests.cli.commands import answered, towerlog
 from tests.faults.conftest import Serve
 from tests.faults.rotten import AGENT, LAST, copy_of
 from tests.faults.test_rotten_reads import frames_of, run_id_of
+from tests.support.samples import first
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
-from towerlog.store.sqlite.connections.frames import HEADER_BYTES, SALTS
+from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES, SALTS
 
 TORN = 78
 
@@ -259,3 +261,103 @@ def test_a_power_cut_while_the_log_begins_anew_is_no_torn_copy(killed, tmp_path)
     content[SALTS.stop : HEADER_BYTES] = checksum(content[: SALTS.stop])
     again = lay(tmp_path / "again", {"": moved, "-wal": bytes(content)})
     assert answered("verify", "--database-url", f"sqlite:///{again}")["ok"] is True
+
+
+MOVED_STEPS = 30
+
+
+def frames_in(log: bytes) -> int:
+    page = int.from_bytes(log[8:12], "big")
+    return (len(log) - HEADER_BYTES) // (FRAME.size + page)
+
+
+def frame_at(log: bytes, frame: int) -> int:
+    """Where a frame begins."""
+    return HEADER_BYTES + frame * (FRAME.size + int.from_bytes(log[8:12], "big"))
+
+
+def moved_in(path: Path) -> dict[str, bytes]:
+    """The files of a server that was killed when all that it had in its log was in the database as well."""
+    server = Server(path.parent, NO_LIMITS)
+    try:
+        server.start()
+        steps(server.client(), "late", MOVED_STEPS)
+        server.kill()
+    finally:
+        server.close()
+    db = apsw.Connection(str(path))
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    assert db.execute("SELECT count(*) FROM sqlite_master").get, "else it has not looked at the log"
+    pages, done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    db.close()
+    assert pages == done > MOVED_STEPS
+    return files_of(path)
+
+
+def flipped(files: dict[str, bytes], frame: int) -> dict[str, bytes]:
+    log = bytearray(files["-wal"])
+    log[frame_at(log, frame) + FRAME.size + 4000] ^= 4
+    return {**files, "-wal": bytes(log)}
+
+
+def cut(files: dict[str, bytes], frame: int) -> dict[str, bytes]:
+    return {**files, "-wal": files["-wal"][: frame_at(files["-wal"], frame)]}
+
+
+@pytest.mark.parametrize(
+    ("change", "quarters"),
+    first(
+        [
+            pytest.param(flipped, 1),
+            pytest.param(cut, 2),
+            pytest.param(flipped, 0),
+            pytest.param(flipped, 2),
+            pytest.param(flipped, 3),
+            pytest.param(cut, 1),
+        ],
+        quick=2,
+    ),
+)
+def test_a_log_that_is_damaged_where_it_was_moved_hides_nothing_of_the_database(
+    path: Path, tmp_path: Path, change: Callable[[dict[str, bytes], int], dict[str, bytes]], quarters: int
+) -> None:
+    moved = moved_in(path)
+    whole = answered("restore", lay(tmp_path / "whole", moved), "--data-dir", tmp_path / "place")["events"]
+    assert whole >= MOVED_STEPS
+    path = lay(tmp_path / "damaged", change(moved, max(1, frames_in(moved["-wal"]) * quarters // 4)))
+    refused(path, "is damaged", "towerlog rebuild")
+    made = answered("rebuild", "--database-url", f"sqlite:///{path}")
+    assert made["events"] == whole, "all of it is in the database"
+    assert made["lost"]
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+
+
+@pytest.mark.parametrize("frame", first([pytest.param(1), pytest.param(30)]))
+def test_a_log_that_fits_the_database_no_more_is_told_from_one_of_another(tmp_path: Path, frame: int) -> None:
+    """It begins with the first pages of a store that was empty, and the database is longer than they say."""
+    moved = moved_in(tmp_path / "grown" / "towerlog.db")
+    for changed in (flipped(moved, frame), cut(moved, frames_in(moved["-wal"]) // 2)):
+        path = lay(tmp_path / f"damaged-{len(changed['-wal'])}", changed)
+        refused(path, "is damaged", "towerlog rebuild")
+        made = answered("rebuild", "--database-url", f"sqlite:///{path}")
+        assert made["events"] == MOVED_STEPS
+        assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+
+
+def test_what_the_log_alone_has_is_kept_up_to_the_damage(filled, tmp_path) -> None:
+    """Nothing of it was moved: the database alone has less."""
+    before = answered("verify", "--data-dir", copy_of(filled, tmp_path / "before").parent)["events"]
+    unmoved = tmp_path / "unmoved"
+    server = Server(copy_of(filled, unmoved).parent, NO_LIMITS)
+    try:
+        server.start()
+        steps(server.client(), "late", MOVED_STEPS)
+        server.kill()
+    finally:
+        server.close()
+    files = files_of(unmoved / "towerlog.db")
+    path = lay(tmp_path / "damaged", flipped(files, frames_in(files["-wal"]) // 2))
+    refused(path, "cannot be read", "towerlog rebuild")
+    made = answered("rebuild", "--database-url", f"sqlite:///{path}")
+    assert before < made["events"] < before + MOVED_STEPS
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True

@@ -13,6 +13,7 @@ import click
 from towerlog.ambient import Clock, SystemClock, SystemIds
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
+from towerlog.cli.findings import Findings
 from towerlog.cli.formatting import counted
 from towerlog.cli.lost_rows import LOST_ORG, LOST_REMOVAL, Settled
 from towerlog.cli.options import NewFile, as_json
@@ -47,40 +48,6 @@ from towerlog.store.values import Kind
 
 T = TypeVar("T")
 _IN_A_NAME = str.maketrans("", "", "-:.")
-MAX_SHOWN = 50
-"""Differences that are printed; the rest is counted."""
-
-
-class Findings:
-    """Differences that `verify` has found: the first ones in words, told at once, and how many."""
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.count = 0
-        self.shown: list[str] = []
-        self.outdated: dict[str, int] = {}
-        """Of each organisation how many rows a version before this has folded in another way."""
-
-    def report(self, difference: str) -> None:
-        """Adds a difference, and prints it on standard error: what takes long has said by then what it has found."""
-        self.count += 1
-        if len(self.shown) < MAX_SHOWN:
-            self.shown.append(difference)
-            note(difference)
-
-    def report_outdated(self, org: str) -> None:
-        """One more row of the organisation that a version before this has folded in another way."""
-        self.outdated[org] = self.outdated.get(org, 0) + 1
-
-    def end(self) -> None:
-        """Prints how many were not shown, and which rows are outdated."""
-        if self.count > len(self.shown):
-            note(f"… and {self.count - len(self.shown)} more.")
-        for org, rows in self.outdated.items():
-            note(
-                f"{org}: {counted(rows, 'row')} folded by a version before this, not damaged. `towerlog rebuild`,"
-                " with the server stopped, folds them anew."
-            )
 
 
 @click.command()
@@ -338,15 +305,20 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
         read = events
         done(events)
 
+    # Beside its servers it may be removed while it is read: what differs then is on its way out.
+    held = findings if store.nodes is None else Findings(is_held=True)
+
     def report(difference: str) -> None:
-        findings.report(f"{org.name}: {difference}")
+        held.report(f"{org.name}: {difference}")
 
     try:
-        await verify_org(store, org.org, report, note_read, lambda _: findings.report_outdated(org.name))
+        await verify_org(store, org.org, report, note_read, lambda _: held.report_outdated(org.name))
     except OSError:
         raise
     except Exception as error:
         report(f"stored data cannot be read: {_unread(error)}")
+    if held is not findings and any(one.org_id == org.org_id for one in await store.orgs()):
+        findings.take(held)
     return read
 
 

@@ -9,8 +9,9 @@ import click
 from towerlog.ambient import Clock, SystemClock
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
+from towerlog.cli.findings import Findings
 from towerlog.cli.formatting import counted
-from towerlog.cli.maintenance import Findings, verify_store
+from towerlog.cli.maintenance import verify_store
 from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings

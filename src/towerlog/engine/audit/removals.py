@@ -39,7 +39,9 @@ async def lost_removals(store: Store) -> list[LostRemoval]:
             for row in told:
                 org = by_id[row.entry.object_id]
                 found.setdefault(org.org_id, LostRemoval(_removed(org, row.entry), told_in, row.number))
-    return list(found.values())
+    # Beside a server one may have been removed since they were listed.
+    there = {one.org_id for one in await store.orgs()} if found else set()
+    return [one for org_id, one in found.items() if org_id in there]
 
 
 async def remove_again(store: Store, lost: LostRemoval, now_ms: int) -> None:

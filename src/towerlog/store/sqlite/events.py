@@ -130,14 +130,21 @@ def _found(
 
 
 def _one(db: apsw.Connection, key: int, run: int, seq: int) -> Iterator[Logged]:
-    """One event by its key, if there is one; damaged where its row, or the one before it, cannot be read."""
+    """One event whose key an index has; damaged where its row, or the one before it, cannot be read, or is not found:
+    a page above the rows leads somewhere else then."""
     try:
+        found = False
         for row in db.execute(f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE key = ?", (key,)):
+            found = True
             yield rows.found_event(row)
+        if found:
+            return
+        reason = "an index has it, and the table does not"
     except UNREADABLE as error:
-        if not run:
-            run, seq = _place_of(db, key)
-        yield rows.damaged_event(key, run, seq, f"cannot be read: {_told(db, error)}")
+        reason = f"cannot be read: {_told(db, error)}"
+    if not run:
+        run, seq = _place_of(db, key)
+    yield rows.damaged_event(key, run, seq, reason)
 
 
 def _told(db: apsw.Connection, error: Exception) -> str:
@@ -175,7 +182,8 @@ def _with_holes(
 ) -> Iterator[Logged]:
     """A run's events after a seq, and in its place what is missing among them and after them, unless it was trimmed.
 
-    Up to where a run was trimmed is asked after its events: a trim may come between the two.
+    Up to where a run was trimmed is asked after its events: a trim may come between the two. Each turn comes further
+    than the one before, or is the last: an index may have events that nothing can be read of.
     """
     last = start = after_seq
     while True:
@@ -199,7 +207,8 @@ def _with_holes(
         last = max(last, _trimmed_to(db, run))
         if last >= known_last:
             return
-        found = _next_start(db, run, last, known_last)
+        comes_further = last > reached or start == after_seq
+        found = _next_start(db, run, last, known_last) if comes_further else None
         if found is None:
             yield DamagedEvent(org, 0, run, known_last, last + 1, "not there")
             return

@@ -149,7 +149,7 @@ def test_a_reader_who_comes_while_a_log_is_settled_leaves_it_open(
         monkeypatch.setattr(matching_files, "_write", written)
         assert matching_files.settle_log(db) is False
         assert mark(path).endswith(" open")
-        assert str(matching_files._mark_of_database(path)).endswith(" whole"), (
+        assert str(matching_files._said_alone(path).mark).endswith(" whole"), (
             "he keeps the database from taking that in"
         )
         looking.execute("ROLLBACK")

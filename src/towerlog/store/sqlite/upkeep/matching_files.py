@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -141,10 +142,11 @@ def _check(path: Path, lost: list[str] | None) -> None:
     log = files.log_of(path)
     if not _size(path):
         return  # nothing yet, one that is being made, or `take_database` refuses it
-    mark = _mark_of_database(path)
-    if mark is None:
+    # Of the database alone before that of both: a writer beside this may go on meanwhile, and goes back nowhere.
+    alone = _said_alone(path)
+    if alone.mark is None:
         return
-    name, _, state = _marks(mark)
+    name, earlier, state = _marks(alone.mark)
     if not _has_header(log):
         if state == "open":
             raise StoreTorn(
@@ -152,14 +154,37 @@ def _check(path: Path, lost: list[str] | None) -> None:
                 f" {_ADVICE}, or put that file beside it."
             )
         return
-    now, before, _ = _marks(_mark_with_log(path))
-    if name not in (now, before):
+    both = _read(path, str(path), apsw.SQLITE_OPEN_READONLY)
+    now, before, _ = _marks(both.mark)
+    is_named = name in (now, before) if both.mark is not None else _names(log, name, earlier)
+    if not is_named:
         raise StoreTorn(f"{log} belongs to another database than {path}. {_ADVICE}; it takes the -wal away.")
-    damage = _damage(path, log)
+    hiding = _hiding(log, alone, both)
+    # Together they may be no database that could be asked any more.
+    damage = hiding if both.counters is None and hiding else _damage(path, log) or hiding
     if damage and lost is None:
         raise StoreTorn(f"{damage}. {_ADVICE}, or keep what can be read with `towerlog rebuild`.")
     if damage and lost is not None:
         lost.append(damage)
+
+
+def _names(log: Path, name: str, before: str) -> bool:
+    """Whether anything in the log says that it has this name, or had it: of one that cannot be read in its order."""
+    return any(said in log.read_bytes() for said in (f"{name} {before} ".encode(), f" {name} open".encode()))
+
+
+def _hiding(log: Path, alone: _Said, both: _Said) -> str:
+    """In words, that the log hides what is newer in the database; empty where it does not.
+
+    A log is cut off, or SQLite reads no further than to a frame that was damaged; but more of it had been moved. So
+    pages from its beginning stand before those that followed them.
+    """
+    if alone.counters is None:
+        return ""
+    there = both.counters
+    if there is None or any(reached > there.get(counter, reached) for counter, reached in alone.counters.items()):
+        return f"{log} is damaged: it ends before what the database has of it already, and hides that"
+    return ""
 
 
 def _damage(path: Path, log: Path) -> str:
@@ -187,30 +212,39 @@ def _has_header(log: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def _mark_of_database(path: Path) -> str | None:
-    """What the database itself says, whatever lies beside it; None where it says nothing."""
+class _Said(NamedTuple):
+    mark: str | None
+    """What the store says of its log; None where it says nothing."""
+    counters: dict[tuple[int, str], int] | None
+    """How far each organisation's log and audit have come, which never go back; None where that cannot be read."""
+
+
+def _said_alone(path: Path) -> _Said:
+    """What the database says, whatever lies beside it."""
     return _read(path, files.immutable(path), apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
 
 
-def _mark_with_log(path: Path) -> str | None:
-    """What database and log say together."""
-    return _read(path, str(path), apsw.SQLITE_OPEN_READONLY)
-
-
-def _read(path: Path, name: str, flags: int) -> str | None:
+def _read(path: Path, name: str, flags: int) -> _Said:
     db: apsw.Connection | None = None
+    mark: str | None = None
     try:
         db = apsw.Connection(name, flags=flags)
-        return _mark(db)
+        mark = _mark(db)
+        return _Said(mark, _counters(db))
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError):
         # No database of ours, or one that is damaged here: whoever opens it says so.
-        return None
+        return _Said(mark, None)
     except apsw.Error as error:
         # The disk, a right that is missing: that says nothing of what belongs together.
         raise files.cannot_open(path, error, db) from error
     finally:
         if db is not None:
             db.close()
+
+
+def _counters(db: apsw.Connection) -> dict[tuple[int, str], int]:
+    found = db.execute("SELECT org, position, audited FROM org")
+    return {(org, name): reached for org, *both in found for name, reached in zip(("log", "audit"), both, strict=True)}
 
 
 def _mark(db: apsw.Connection) -> str | None:

@@ -19,7 +19,7 @@ from towerlog.store.sqlite.upkeep import replacement
 from towerlog.store.sqlite.upkeep.backup import append_entries, bring_up_to_date, copy_database, without_log
 from towerlog.store.sqlite.upkeep.matching_files import check_whole
 from towerlog.store.sqlite.upkeep.pages import Progress
-from towerlog.store.sqlite.upkeep.salvage import salvage
+from towerlog.store.sqlite.upkeep.salvage import salvage, salvage_beside_log
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Place(msgspec.Struct, frozen=True):
         """
         lost: list[str] = []
         check_whole(self.path, lost)
-        saved, unreadable = salvage(self.path, self.path, progress)
+        saved, unreadable = salvage_beside_log(self.path, progress) if lost else salvage(self.path, self.path, progress)
         return Copy(saved, self.path), lost + unreadable
 
     def tell(self, copy: Copy, told: Iterable[AuditEntry]) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import apsw
 
 from towerlog.errors import DiskFull, StorageFailed
+from towerlog.model.principal import SHARD_BITS
 from towerlog.store.placing import discard, partial_beside
 from towerlog.store.space import no_room
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import WAY_OUT, is_full
 from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, note_faults, whole
+from towerlog.store.sqlite.upkeep.backup import without_log
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
@@ -57,6 +59,50 @@ def salvage(source: Path, target: Path, progress: Progress) -> tuple[Path, list[
     except BaseException:
         discard(partial)
         raise
+
+
+def salvage_beside_log(source: Path, progress: Progress) -> tuple[Path, list[str]]:
+    """As `salvage`, of a database whose log is damaged: what it holds alone, or with what can be read of the log.
+
+    Up to the damage the log may be older than what has been moved from it into the database, and then hides that; or
+    it is newer, where nothing was moved. Both are copied, and the one that has come further is kept. Raises
+    StorageFailed where neither can be read.
+    """
+    found: list[tuple[Path, list[str]]] = []
+    try:
+        with without_log(source, source) as alone:
+            for one in (source, alone):
+                try:
+                    found.append(salvage(one, source, progress))
+                except DiskFull:
+                    raise
+                except StorageFailed:
+                    if one == alone and not found:
+                        raise
+    except BaseException:
+        for partial, _ in found:
+            discard(partial)
+        raise
+    best, *others = sorted(found, key=lambda one: _reach(one[0]), reverse=True)
+    for partial, _ in others:
+        discard(partial)
+    return best
+
+
+def _reach(fresh: Path) -> tuple[int, int, int]:
+    """How far a fresh database has come: the last positions of the organisations' logs together, its events, and what
+    the organisations count. Pages of two moments may agree in the first two."""
+    db = apsw.Connection(files.immutable(fresh), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        [(last, events)] = db.execute(
+            "SELECT coalesce(sum(last), 0), coalesce(sum(events), 0) FROM"
+            " (SELECT max(key) - (key >> ?1 << ?1) AS last, count(*) AS events FROM event GROUP BY key >> ?1)",
+            (SHARD_BITS,),
+        )
+        [(counted,)] = db.execute("SELECT coalesce(sum(position + audited), 0) FROM org")
+        return last, events, counted
+    finally:
+        db.close()
 
 
 def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
