@@ -16,7 +16,7 @@ from towerlog.model.outline import MomentEffects
 from towerlog.model.run import TERMINAL, RunRow, Status
 
 NO_REPORTS_EXPECTED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
-"""A run in one of these is not expected to report, so it stays `alive`."""
+"""A run in one of these is not expected to report: it stays `alive`, or, in the queue, has no verdict."""
 NOT_FROM_AGENT = frozenset(
     {
         EventType.RUN_QUEUED,
@@ -42,7 +42,7 @@ Elapsed = Callable[[int], int]
 
 
 class Verdict(enum.StrEnum):
-    """The state of a run that has not ended; `lost` also for one that ended as lost."""
+    """The state of a run that somebody works on; `lost` also for one that ended as lost."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -62,7 +62,7 @@ DEFAULT_THRESHOLDS = Thresholds()
 
 
 class Liveness(msgspec.Struct, frozen=True, gc=False):
-    """The clocks in wall ms, and the verdict: None for a run that has ended."""
+    """The clocks in wall ms, and the verdict: None for a run that has ended, and for one that waits in the queue."""
 
     verdict: Verdict | None = None
     process_at: int | None = None
@@ -76,10 +76,12 @@ class Liveness(msgspec.Struct, frozen=True, gc=False):
 def liveness_of(row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thresholds: Thresholds) -> Liveness:
     """The clocks of a run and the verdict now; `elapsed_ms` tells how long the server has listened since a stamp.
 
-    `beats`: times of heartbeats that are not events, of its agent or its worker.
+    `beats`: times of heartbeats that are not events, of its agent or its worker; of a run that nobody has taken they
+    say nothing.
     """
 
-    process_at = _process_at(row, [at for at in beats if at is not None], elapsed_ms)
+    known = [] if row.status is Status.QUEUED else [at for at in beats if at is not None]
+    process_at = _process_at(row, known, elapsed_ms)
     verdict = _verdict(row, process_at, elapsed_ms, thresholds)
     return Liveness(verdict, process_at, row.progress_at, row.output_at)
 
@@ -102,6 +104,8 @@ def _process_at(row: RunRow, beats: list[int], elapsed_ms: Elapsed) -> int | Non
 def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
+    if row.status is Status.QUEUED:
+        return None
     if is_waiting(row):
         return Verdict.ALIVE
     if row.is_silence_timed():

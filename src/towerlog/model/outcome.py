@@ -119,7 +119,9 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
     unserved: bool = False
-    """Queued, and no worker serves it (only where one run was asked for)."""
+    busy_worker: str | None = None
+    """Of a queued one: that no worker serves it, or one that does and holds another (only where one run was asked
+    for)."""
 
 
 class RunCreated(msgspec.Struct, frozen=True, gc=False):
@@ -239,7 +241,8 @@ class LaneView(msgspec.Struct, frozen=True, gc=False):
     run: RunView
     lane: Lane
     unserved: bool = False
-    """Queued, and no worker serves it."""
+    busy_worker: str | None = None
+    """Of a queued one: that no worker serves it, or one that does and holds another."""
 
 
 class WorkerView(msgspec.Struct, frozen=True, gc=False):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple, Protocol
 
+from towerlog.engine.alerts.busy import Kind, kind_of
 from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
 from towerlog.model.alert import AlertRule, AlertTrigger
 from towerlog.model.budget import BudgetRow, warn_nanos
@@ -11,13 +13,6 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.liveness import standstill_ms
 from towerlog.model.run import RunRow, Status
 from towerlog.projections.budgets import current
-
-Kind = tuple[str, tuple[tuple[str, str], ...]]
-
-
-def kind_of(lane: Lane) -> Kind:
-    """Which workers may take a lane, in short: its agent and its labels."""
-    return lane.agent, tuple(sorted(lane.labels.items()))
 
 
 class ServingElapsed(Protocol):
@@ -31,8 +26,8 @@ class ServingElapsed(Protocol):
 class Serves(Protocol):
     """What knows which workers ask for work: `workers.Workers`."""
 
-    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether some worker that could take this lane has asked within that time."""
+    def serves(self, lane: Lane, serving_ms: int) -> bool:
+        """Whether some worker that could take this lane has asked lately."""
         ...
 
 
@@ -43,8 +38,8 @@ class Look(NamedTuple):
     workers: Serves
     wall_ms: int
     serving_ms: int
-    busy: frozenset[Kind] = frozenset()
-    """Kinds of lanes that some worker holds one of."""
+    busy: Container[Kind] = ()
+    """Kinds of lanes that some worker serves which holds one."""
 
 
 class Holds(NamedTuple):
@@ -99,14 +94,14 @@ def _queued(rule: AlertRule, row: RunRow, lane: Lane | None, wait_ms: int, look:
     told = f"{_whose(row)} has waited {_span(waited_ms)} in the queue"
     if rule.trigger is AlertTrigger.QUEUE_WAIT:
         return Holds(told)
-    served = is_served(lane, wait_ms, look.workers, look.busy, look.serving_ms)
+    served = is_served(lane, look.workers, look.busy, look.serving_ms)
     return None if served else Holds(f"{told}, and no worker serves it")
 
 
-def is_served(lane: Lane, within_ms: int, workers: Serves, busy: frozenset[Kind], serving_ms: int) -> bool:
-    """Whether a worker that could take it has asked for work within that time, or holds one like it (`busy`): who works
-    on one like it comes back for the next."""
-    return kind_of(lane) in busy or workers.serves(lane, within_ms, serving_ms)
+def is_served(lane: Lane, workers: Serves, busy: Container[Kind], serving_ms: int) -> bool:
+    """Whether a worker that could take it has asked for work lately, or is at work (`busy`) and comes back for the
+    next."""
+    return kind_of(lane) in busy or workers.serves(lane, serving_ms)
 
 
 def of_budget(rule: AlertRule, row: BudgetRow | None, now_ms: int) -> bool:

@@ -223,6 +223,7 @@ class RunInfo(Shape):
     ended_at: str | None = None
     last_event_at: str | None = None
     unserved: bool = False
+    busy_worker: str | None = None
     late_events: int = 0
     events_erased_at: str | None = None
     total_input_tokens: int | None = None
