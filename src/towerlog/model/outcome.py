@@ -120,8 +120,7 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     liveness: Liveness = Liveness()
     unserved: bool = False
     busy_worker: str | None = None
-    """Of a queued one: that no worker serves it, or one that does and holds another (only where one run was asked
-    for)."""
+    """Of a queued one: none serves it, or one that does and holds another (only where one run was asked for)."""
 
 
 class RunCreated(msgspec.Struct, frozen=True, gc=False):
@@ -189,7 +188,6 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     has_news: bool = False
     """A command is carried for the first time: the reply must not be held back."""
     has_warnings: bool = False
-    """As in `Appended`."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -242,7 +240,6 @@ class LaneView(msgspec.Struct, frozen=True, gc=False):
     lane: Lane
     unserved: bool = False
     busy_worker: str | None = None
-    """Of a queued one: that no worker serves it, or one that does and holds another."""
 
 
 class WorkerView(msgspec.Struct, frozen=True, gc=False):

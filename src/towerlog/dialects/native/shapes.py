@@ -239,12 +239,9 @@ def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
 def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
     known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
-    return RunTree(
-        **known,
-        unserved=view.unserved,
-        busy_worker=view.busy_worker,
-        children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children],
-    )
+    known |= {"unserved": view.unserved, "busy_worker": view.busy_worker}
+    children = [tree_of(child, credits_per_dollar, in_list=True) for child in view.children]
+    return RunTree(**known, children=children)
 
 
 def agent_of(row: AgentRow) -> Agent:

@@ -162,9 +162,7 @@ def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRu
 
 def _served(command: Claim | ClaimRun) -> Served | None:
     """What the worker serves, as far as it says and a lane has room for it."""
-    if type(command) is not Claim:
-        return None
-    served = Served(command.agents, command.labels)
+    served = Served(command.agents, command.labels) if type(command) is Claim else None
     return served if len(msgspec.json.encode(served)) <= MAX_SERVED_BYTES else None
 
 

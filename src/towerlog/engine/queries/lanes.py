@@ -30,7 +30,7 @@ LANES_AT_ONCE = 100
 """Of them, whose rows are in memory together."""
 
 
-class Service(NamedTuple):
+class LaneService(NamedTuple):
     """Of a queued lane: that no worker serves it; or one that does and is at work, where the caller may know of it."""
 
     unserved: bool = False
@@ -57,24 +57,24 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     found = await views_of(source, principal, lanes)
     service = await service_of(source, principal, lanes)
-    found = [_replace(view, **service.get(view.lane.run, Service())._asdict()) for view in found]
+    found = [_replace(view, **service.get(view.lane.run, LaneService())._asdict()) for view in found]
     queued, held, oldest = await source.store.lane_counts(principal.org)
     oldest = None if oldest is None else wall_of(oldest)
     return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms, sum(one.unserved for one in service.values()))
 
 
-async def service_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> dict[int, Service]:
+async def service_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> dict[int, LaneService]:
     """Run number → whether a worker serves it, of those lanes that are queued."""
     queued = [lane for lane in lanes if lane.state is QueueState.QUEUED]
     if not queued:
         return {}
     now = source.serving.now().serving_ms
     busy = Busy(await source.store.lanes_held(principal.org, MAX_LANES_LIKE_IT), now)
-    found: dict[int, Service] = {}
+    found: dict[int, LaneService] = {}
     for lane in queued:
         held = busy.lane_for(kind_of(lane))
         worker_id = held.worker_id if held is not None and _may_see(principal, held) else None
-        found[lane.run] = Service(not is_served(lane, source.workers, busy, now), worker_id)
+        found[lane.run] = LaneService(not is_served(lane, source.workers, busy, now), worker_id)
     return found
 
 

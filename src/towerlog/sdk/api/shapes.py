@@ -245,7 +245,6 @@ class RunInfo(Shape):
     question_id: int | None = None
     questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
     closed_questions: tuple[ClosedQuestion, ...] = field(default=(), metadata={"read": many(ClosedQuestion)})
-    """Of a single run alone."""
     phase: str | None = None
     attempt: int = 1
     forced: bool = False

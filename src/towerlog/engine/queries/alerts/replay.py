@@ -247,8 +247,6 @@ class RuleReplay:
         self._calls[event.run] = (self._calls.get(event.run, b"") + digest)[-MAX_CALLS * CALL_BYTES :]
         return True
 
-    # Runs that wait
-
     def _take_run(self, event: Event, after: RunRow, now: int) -> None:
         before = self._log.served(after.run)
         lane = self._lane_after(event, after)
@@ -304,8 +302,7 @@ class RuleReplay:
             self._begin(row, holds, now)
 
     def _begin(self, row: RunRow, holds: Holds, now: int) -> None:
-        """Opens an alert about a run that waits; where the cool-down keeps quiet, once that is over. In a cool-down it
-        counts once."""
+        """Opens an alert about a run that waits, once no cool-down keeps quiet; in each of them it counts once."""
         whose, subject = row.agent or "", run_subject(row.run_id)
         if self.rule.is_quiet(whose, now):
             self._wake(self.rule.quiet[whose] + self.rule.cooldown_ms, row.run)
@@ -331,8 +328,6 @@ class RuleReplay:
         if self.rule.trigger is AlertTrigger.UNSERVED and lane.agent in self._log.heard:
             due = max(due, self._log.heard[lane.agent] + ASKED_LATELY_MS + 1)
         return due
-
-    # What is added up
 
     def _add(self, now: int, minute: int, more: WindowCount) -> None:
         if now < self.since:

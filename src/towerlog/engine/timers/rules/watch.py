@@ -104,8 +104,7 @@ class WatchedRules:
         self._upkeep = upkeep
         self._workers = workers
         self._turns = RuleTurns(store, serving.clock.steady_ms)
-        self._busy = Busy((), 0)
-        """Who is at work in the organisation that is looked at."""
+        self._busy = Busy((), 0)  # in the organisation that is looked at
         self._taken: dict[tuple[int, str], set[_Taken]] = {}
         """(org, rule id) → what it has fired about, or has kept quiet about, in cool-downs that last."""
         self._places: dict[tuple[int, str, str], int | None] = {}
@@ -139,8 +138,7 @@ class WatchedRules:
         if rule.trigger in ABOUT_NO_RUN:
             await self._look_at_window(rule, is_open=bool(opened))
         if rule.trigger is AlertTrigger.UNSERVED:
-            held = await self._store.lanes_held(rule.org, HELD_ROWS)
-            self._busy = Busy(held, self._serving.now().serving_ms)
+            self._busy = Busy(await self._store.lanes_held(rule.org, HELD_ROWS), self._serving.now().serving_ms)
         found = await self._judged_all(rule, opened)
         if rule.enabled and rule.trigger in BY_TIME:
             found += await self._due(rule)
