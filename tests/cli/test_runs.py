@@ -388,6 +388,20 @@ def test_a_run_that_waits_for_its_thread_says_so(server) -> None:
     assert "waits for" not in "\n".join(lines(server, "runs", "show", first))
     assert "waits for  the earlier runs of its thread" in lines(server, "runs", "show", second)
     assert lines(server, "queue", "ls")[-1] == "A blocked run waits until the earlier runs of its thread have ended."
+    assert "last sign of life" not in "\n".join(lines(server, "runs", "show", first)), "nobody runs it"
+
+
+def test_the_queue_and_the_workers_are_listed_up_to_a_limit(server) -> None:
+    thread = unique("thread")
+    for _ in range(3):
+        queued(server, thread)
+    table = lines(server, "queue", "ls", "--limit", "2")
+    _, *rows = table
+    assert sum(not row.endswith(".") for row in rows) == 2
+    whole = json.loads("\n".join(lines(server, "queue", "ls", "--limit", "2", "--json")))
+    assert len(whole["data"]) == 2
+    assert whole["queued"] >= 1, "how many there are is told all the same"
+    assert lines(server, "workers", "ls", "--limit", "5000") != []
 
 
 def test_a_run_that_nobody_serves_says_so() -> None:
@@ -395,6 +409,8 @@ def test_a_run_that_nobody_serves_says_so() -> None:
     row = {**ROW, "status": "queued", "agent": "nobody", "lane": lane}
     assert _waits(RunInfo.read({**row, "unserved": True})) == "a worker: none serves nobody (towerlog workers)"
     assert _waits(RunInfo.read({**row, "unserved": False})) is None
+    busy = RunInfo.read({**row, "unserved": False, "busy_worker": "vm-1"})
+    assert _waits(busy) == "a worker: the one that serves it is busy (vm-1)"
 
 
 def test_a_sum_says_that_calls_without_a_price_are_left_out() -> None:

@@ -59,7 +59,14 @@ def test_a_heartbeat_that_is_no_event_shows_that_the_process_is_there_but_saves_
     )
 
 
-@pytest.mark.parametrize("status", sorted(set(Status) - TERMINAL - {Status.RUNNING, Status.CANCELLING}))
+def test_nobody_runs_what_waits_in_the_queue() -> None:
+    assert verdict(row(status=Status.QUEUED, process_at=1, progress_at=1)) is None
+    waiting = row(status=Status.QUEUED, created_at=1, process_at=None)
+    found = liveness_of(waiting, [waiting.created_at + 1], lambda at: 10 - at, LIMITS)
+    assert (found.verdict, found.process_at) == (None, None), "its agent's heartbeats are of other runs"
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - TERMINAL - {Status.RUNNING, Status.CANCELLING, Status.QUEUED}))
 def test_who_owes_nothing_is_alive(status: Status) -> None:
     assert verdict(row(status=status, process_at=1, progress_at=1)) is Verdict.ALIVE
     assert verdict(row(idle=True, process_at=1, progress_at=1)) is Verdict.ALIVE

@@ -16,7 +16,7 @@ import msgspec
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.account import operator
-from towerlog.cli.formatting import counted
+from towerlog.cli.formatting import counted, limit_option
 from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, note, say, show_key
@@ -107,15 +107,16 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
 @keys.command("ls")
 @with_server_settings()
 @_org_option
+@limit_option
 @with_view
 @as_json
-def list_keys(settings: Settings, org: str, view: View, as_json: bool) -> None:
+def list_keys(settings: Settings, org: str, limit: int, view: View, as_json: bool) -> None:
     """Lists an organisation's keys, newest first. Only their hashes are stored."""
 
     async def act(identities: Identities) -> list[Key]:
         return list(identities.keys((await find_org(identities, org)).org))
 
-    found = with_identities(settings, act)
+    found = with_identities(settings, act)[:limit]
     rows = [
         (key.key_id, key.name, key.hint, ",".join(key.scopes), format_ms(key.created_at), _when(key.revoked_at))
         for key in found

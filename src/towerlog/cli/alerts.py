@@ -11,11 +11,11 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
-from towerlog.cli.formatting import counted, point_in_time
+from towerlog.cli.formatting import counted, limit_option, point_in_time
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say, tell
 from towerlog.cli.run_ids import one_named
-from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.alerts.shapes import Alert, AlertDelivery, AlertRule
 from towerlog.sdk.api.client import Client
@@ -64,7 +64,6 @@ DELIVERIES = (
 )
 FIRINGS = (Column("AT", "time"), Column("AGENT", rank=1), Column("WHAT"), Column("RUN ID", "id", rank=2))
 _FIRING = ("at", "agent_name", "message", "run_id")
-_LIMIT = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
 
 _FIGURES = (
@@ -100,7 +99,7 @@ def alerts() -> None:
 
 @alerts.command("ls")
 @with_client
-@_LIMIT
+@limit_option
 @click.option("--rule", help="Only of this rule, given by its name or id.")
 @click.option("--open", "is_open", is_flag=True, help="Only open ones.")
 @with_view
@@ -117,7 +116,7 @@ def list_alerts(client: Client, limit: int, rule: str | None, is_open: bool, vie
 
 @alerts.command("rules")
 @with_client
-@_LIMIT
+@limit_option
 @with_view
 def list_rules(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists rules, newest first, with their state."""
@@ -225,13 +224,13 @@ def acknowledge(client: Client, alert_id: str, as_json: bool) -> None:
 def mute(client: Client, alert_id: str, minutes: float, as_json: bool) -> None:
     """Mutes an alert, and further alerts of its rule about the same subject."""
     done = client.mute_alert(alert_id, minutes)
-    until = "is not muted" if done.muted_until is None else f"is muted until {done.muted_until}"
+    until = "is not muted" if done.muted_until is None else f"is muted until {moment(done.muted_until, utc=False)}"
     answer(as_json, dict(done.raw), lambda: tell(f"Alert {done.alert_id} {until}."))
 
 
 @alerts.command("deliveries")
 @with_client
-@_LIMIT
+@limit_option
 @click.option("--state", type=click.Choice(("pending", "delivered", "failed")), help="Only those in this state.")
 @with_view
 def list_deliveries(client: Client, limit: int, state: str | None, view: View, as_json: bool) -> None:

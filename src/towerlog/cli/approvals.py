@@ -8,7 +8,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
-from towerlog.cli.formatting import calls_in
+from towerlog.cli.formatting import calls_in, limit_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say, show_fields, tell
 from towerlog.cli.run_ids import full_run_id, only_one
@@ -46,7 +46,7 @@ def approvals() -> None:
 @with_client
 @click.option("--kind", type=click.Choice(KINDS), help="Only questions, or only tool calls.")
 @click.option("--run", "run_id", help="Only of this run, by its id or a short one.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_approvals(client: Client, kind: str | None, run_id: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists what waits for a person, oldest first."""

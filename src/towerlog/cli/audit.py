@@ -8,7 +8,7 @@ import click
 
 from towerlog.cli.connect import with_admin
 from towerlog.cli.escapes import json_line
-from towerlog.cli.formatting import point_in_time
+from towerlog.cli.formatting import limit_option, point_in_time
 from towerlog.cli.output import answer
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.sdk.api.client import Client
@@ -35,7 +35,7 @@ COLUMNS = (
 @click.option("--action", help="Only this action, such as key.revoke.")
 @click.option("--object", help="Only what was done to the thing with this id.")
 @click.option("--since", callback=point_in_time, help="Done at or after: RFC 3339, or an age such as 90m, 24h, 7d.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def audit(client: Client, limit: int, view: View, as_json: bool, **filters: str | None) -> None:
     """Shows who has changed what, when and from where, newest first. Elsewhere than on the server's

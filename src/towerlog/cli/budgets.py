@@ -10,7 +10,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
-from towerlog.cli.formatting import cost_cell, counted, money
+from towerlog.cli.formatting import cost_cell, counted, limit_option, money
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import one_named
@@ -50,7 +50,7 @@ def budgets() -> None:
 
 @budgets.command("ls")
 @with_client
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_budgets(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists budgets, newest first, with what they have spent in the current period."""
@@ -106,7 +106,7 @@ def remove_budget(client: Client, budget: str, as_json: bool) -> None:
 
 @budgets.command("reservations")
 @with_client
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @click.option("--budget", help="Only in this budget, given by its name or id.")
 @click.option("--run", help="Only of this run.")
 @click.option("--key", help="Only of the key with this id.")

@@ -35,6 +35,7 @@ from towerlog.model.principal import Org
 from towerlog.model.times import format_ms, parse_ms
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
+from towerlog.sdk.api.fleet_shapes import LaneInfo
 from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError
 from towerlog.sdk.wire.http import Http
@@ -291,20 +292,19 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         # What keeps it from asking is reported by `check_server` and `check_key`.
         return
     now_ms = SystemClock().now_ms()
-    waiting: dict[tuple[str, bool], list[int]] = {}
+    waiting: dict[tuple[str, str], list[int]] = {}
     for lane in lanes:
         if lane.queued_at:
             whose = f"agent {lane.agent!r}" if lane.agent else "any agent"
-            waiting.setdefault((whose, lane.unserved), []).append(now_ms - parse_ms(lane.queued_at))
+            waiting.setdefault((whose, _why_it_waits(lane)), []).append(now_ms - parse_ms(lane.queued_at))
     findings = [
         Finding(
             "runs",
             "warn",
-            f"{counted(len(ages), 'queued run')} for {agent}, waiting for {_longest(ages)}: "
-            f"no worker serves this agent{'' if unserved else ', or too few do'}. "
+            f"{counted(len(ages), 'queued run')} for {agent}, waiting for {_longest(ages)}: {why}. "
             "See `towerlog queue` and `towerlog workers`",
         )
-        for (agent, unserved), ages in sorted(waiting.items())
+        for (agent, why), ages in sorted(waiting.items())
         if max(ages) > LONG_QUEUED_MS
     ]
     if lost:
@@ -316,6 +316,12 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
     yield from findings or [
         Finding("runs", "ok", "no run has been queued for long, none was lost in the last 24 hours")
     ]
+
+
+def _why_it_waits(lane: LaneInfo) -> str:
+    if lane.busy_worker is not None:
+        return f"the worker that serves it is busy ({lane.busy_worker})"
+    return "no worker serves this agent" + ("" if lane.unserved else ", or too few do")
 
 
 def _longest(ages: list[int]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
-from towerlog.cli.formatting import cost_cell, duration, number
+from towerlog.cli.formatting import cost_cell, duration, limit_option, number
 from towerlog.cli.groups import Group, ListGroup
 from towerlog.cli.output import answer, note, screen_width
 from towerlog.cli.run_ids import ID_CHARS, only_one
@@ -39,7 +39,6 @@ THREAD_COLUMNS = (
     Column("CREATED", "time", rank=2),
     Column("UPDATED", "time"),
 )
-_limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
 
 @click.group(cls=Group)
@@ -49,7 +48,7 @@ def agents() -> None:
 
 @agents.command("ls")
 @with_client
-@_limit
+@limit_option
 @with_view
 def list_agents(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists agents by name."""
@@ -135,7 +134,7 @@ def threads() -> None:
 @threads.command("ls")
 @with_client
 @click.option("--query", "q", help="Words of its id or its title.")
-@_limit
+@limit_option
 @with_view
 def list_threads(client: Client, q: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists threads, newest first."""

@@ -129,6 +129,9 @@ def point_in_time(_context: click.Context, _option: click.Parameter, text: str |
 since_option = click.option(
     "--since", callback=point_in_time, help="Created at or after: RFC 3339, or an age such as 90m, 24h, 7d."
 )
+limit_option = click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows."
+)
 until_option = click.option(
     "--until", callback=point_in_time, help="Created before: RFC 3339, or an age such as 90m, 24h, 7d."
 )

@@ -7,6 +7,7 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_admin
+from towerlog.cli.formatting import limit_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
@@ -33,7 +34,7 @@ def links() -> None:
 
 @links.command("ls")
 @with_admin
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists links that have not been used yet, newest first."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import click
 
 from towerlog.cli.connect import with_admin
 from towerlog.cli.escapes import visible
+from towerlog.cli.formatting import limit_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
@@ -36,10 +38,11 @@ def members() -> None:
 
 @members.command("ls")
 @with_admin
+@limit_option
 @with_view
-def list_members(client: Client, view: View, as_json: bool) -> None:
+def list_members(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists who may sign in, newest first."""
-    found = list(client.list_members())
+    found = list(islice(client.list_members(), limit))
     answer(
         as_json,
         {"data": [member.raw for member in found]},

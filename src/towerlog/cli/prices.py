@@ -9,7 +9,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
-from towerlog.cli.formatting import counted, money, number, point_in_time
+from towerlog.cli.formatting import counted, limit_option, money, number, point_in_time
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
@@ -42,7 +42,7 @@ def prices() -> None:
 
 @prices.command("ls")
 @with_client
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_prices(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists prices, newest first, in dollars for a million tokens. Models that have none are priced by the list."""
@@ -57,7 +57,7 @@ def list_prices(client: Client, limit: int, view: View, as_json: bool) -> None:
 @prices.command("listed")
 @with_client
 @click.argument("words", nargs=-1)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def find_listed_prices(client: Client, words: tuple[str, ...], limit: int, view: View, as_json: bool) -> None:
     """Lists prices that come with the server, in dollars for a million tokens, of models with all these WORDS."""

@@ -17,6 +17,7 @@ from towerlog.cli.formatting import (
     cost_words,
     counted,
     duration,
+    limit_option,
     number,
     since_option,
     until_option,
@@ -121,7 +122,7 @@ def _columns(filters: Mapping[str, Any]) -> list[Column]:
 @click.option("--errors", "has_errors", is_flag=True, help="Only those with an error.")
 @since_option
 @until_option
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: Any) -> None:
     """Lists runs, newest first. A + behind a cost: it leaves out calls without a price."""
@@ -172,6 +173,8 @@ def _waits(run: RunInfo) -> str | None:
     """What a run waits for that no worker has taken."""
     if run.lane is not None and run.lane.state == "blocked":
         return "the earlier runs of its thread"
+    if run.busy_worker is not None:
+        return f"a worker: the one that serves it is busy ({run.busy_worker})"
     return f"a worker: none serves {run.agent or 'this run'} (towerlog workers)" if run.unserved else None
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_admin
+from towerlog.cli.formatting import limit_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.members import find_member
 from towerlog.cli.output import answer, say
@@ -34,7 +35,7 @@ def sessions() -> None:
 @sessions.command("ls")
 @with_admin
 @click.option("--member", help="Only of this member, given by its name, e-mail address or id.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def list_sessions(client: Client, member: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists open sessions, newest first."""

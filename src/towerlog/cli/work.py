@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.formatting import money, number, since_option, until_option
+from towerlog.cli.formatting import limit_option, money, number, since_option, until_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.tables import IDS_BETWEEN, SHORT_ID_CHARS, Column, View, show_table, with_view
@@ -31,6 +32,8 @@ QUEUE_COLUMNS = (
     Column("LABELS", rank=4),
 )
 BLOCKED = "blocked"
+WHOLE_LIST = 1000
+"""The most rows that the server gives of a list without pages."""
 USAGE_FIGURES = (
     Column("RUNS", "number"),
     Column("ENDED", "number", rank=5),
@@ -53,10 +56,11 @@ def workers() -> None:
 
 @workers.command("ls")
 @with_client
+@limit_option
 @with_view
-def list_workers(client: Client, view: View, as_json: bool) -> None:
+def list_workers(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists the workers that hold runs or ask for some."""
-    found = client.list_workers()
+    found = client.list_workers(min(limit, WHOLE_LIST))
     rows = [
         (one.worker_id, number(len(one.run_ids)), one.last_heartbeat_at, IDS_BETWEEN.join(one.run_ids)) for one in found
     ]
@@ -77,20 +81,31 @@ def queue() -> None:
 @click.option(
     "--state", type=click.Choice(["queued", "held"]), help="Only runs that wait, or only those that are held."
 )
+@limit_option
 @with_view
-def list_queue(client: Client, state: str | None, view: View, as_json: bool) -> None:
+def list_queue(client: Client, state: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists the queue, oldest first."""
-    found = client.get_queue(state)
+    found = client.get_queue(state, min(limit, WHOLE_LIST))
 
     def words() -> None:
         rows = [_lane_row(lane) for lane in found.data]
         show_table(QUEUE_COLUMNS, rows, empty="The queue is empty.", view=view)
         if rows:
             say(f"{found.queued} queued, {found.held} held.")
+        for line in _service(found.data):
+            say(line)
         if any(lane.lease.state == BLOCKED for lane in found.data):
             say("A blocked run waits until the earlier runs of its thread have ended.")
 
     answer(as_json, dict(found.raw), words)
+
+
+def _service(lanes: Sequence[LaneInfo]) -> list[str]:
+    """Of the agents of runs that wait: which of them no worker serves, and whose workers are busy."""
+    nobody = sorted({lane.agent for lane in lanes if lane.unserved})
+    busy = sorted({(lane.agent, lane.busy_worker) for lane in lanes if lane.busy_worker is not None})
+    lines = [f"No worker serves {', '.join(nobody)}."] if nobody else []
+    return [*lines, *(f"The worker that serves {agent} is busy ({worker})." for agent, worker in busy)]
 
 
 def _lane_row(lane: LaneInfo) -> tuple[str | None, ...]:
@@ -109,7 +124,7 @@ def _lane_row(lane: LaneInfo) -> tuple[str | None, ...]:
 @until_option
 @click.option("--agent", help="Only this agent.")
 @click.option("--model", help="Only this model.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@limit_option
 @with_view
 def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filters: str | None) -> None:
     """Shows runs, tokens and cost by agent, model or hour.

@@ -134,13 +134,16 @@ class ForkView(msgspec.Struct, frozen=True, gc=False):
 
 
 class LivenessView(msgspec.Struct, frozen=True, gc=False):
-    """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
+    """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise or waits in the queue; and the
+    clocks behind it."""
 
     verdict: (
         Annotated[
             str,
             v.said(
-                "Null for a run that has ended, unless as lost.", "alive", enum=["alive", "silent", "stalled", "lost"]
+                "Null for a run that has ended, unless as lost, and for one that waits in the queue: nobody runs it.",
+                "alive",
+                enum=["alive", "silent", "stalled", "lost"],
             ),
         ]
         | None

@@ -218,9 +218,17 @@ Index = Annotated[int, said("The item's place in the batch, from 0.", 1)]
 Unserved = Annotated[
     bool,
     said(
-        "It is queued, and in the last 90 seconds no worker that could take it has asked for work, nor does one hold a "
-        "run like it.",
+        "It is queued, and no worker serves it: in the last 90 seconds none that could take it has asked for work, and "
+        "none that could is at work on another run.",
         False,
+    ),
+]
+BusyWorker = Annotated[
+    str,
+    said(
+        "It is queued, and this worker, which serves it, is at work on another run; of several it is one. Null where "
+        "none is known: of a worker whose claim named no agents, only runs like the one that it holds count.",
+        None,
     ),
 ]
 Ok = Annotated[bool, said("The request was carried out.", True)]

@@ -37,6 +37,7 @@ from towerlog.engine.verbs import REACTIONS, VERBS
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
+from towerlog.model.lane import Served
 from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
 from towerlog.model.retention import Erase
@@ -140,6 +141,14 @@ class Engine:
         """What a process before this one has left that is of use. Raises StorageFailed."""
         _, self._reads.standstills.heard_until = await self._store.age_kept()
 
+    def _heard(self, principal: Principal, worker_id: str, serves: Served) -> None:
+        """A worker that serves this waits for work, or is about to ask for it."""
+        labels = tuple(sorted(serves.labels.items()))
+        asked = Asked(principal.org, serves.agents, labels, worker_id, principal.key_id)
+        self._asked(asked)
+        if self.peers is not None:
+            self.peers.tell_asked(asked)
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
@@ -209,17 +218,15 @@ class Engine:
         `address`: where it came from, for the audit.
         """
         if isinstance(command, c.Claim):
-            labels = tuple(sorted(command.labels.items()))
-            asked = Asked(principal.org, command.agents, labels, command.worker_id, principal.key_id)
-            self._asked(asked)
-            if self.peers is not None:
-                self.peers.tell_asked(asked)
+            self._heard(principal, command.worker_id, Served(command.agents, command.labels))
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._waits.claim(principal, command, dialect, idempotency)
         if type(command) not in VERBS:
             work = partial(self._answer, principal, command, address)  # type: ignore[arg-type]  # what is no verb reads
             return await (work() if idempotency is None else self._once.answer(principal, dialect, idempotency, work))
         outcome = await self._write(principal, command, dialect, idempotency, address)  # type: ignore[arg-type]  # a verb
+        if isinstance(command, c.Finish) and isinstance(outcome, o.Reported) and outcome.lane.serves is not None:
+            self._heard(principal, command.worker_id, outcome.lane.serves)  # it comes back for the next
         if isinstance(command, c.Append | c.Report) and command.wait_ms:
             return await self.hold(principal, command, outcome, dialect)
         return outcome

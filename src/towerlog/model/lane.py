@@ -17,8 +17,14 @@ DEFAULT_LEASE_SECONDS = 300
 MAX_LEASE_SECONDS = 3600
 MAX_LABELS_BYTES = 8 * 1024
 """Of the labels that a worker must have, as JSON: a lane is written anew with each heartbeat."""
-MAX_LANE_BYTES = 26 * 1024
+MAX_SERVED_BYTES = 8 * 1024
+"""Of what a worker says it serves, as JSON: what is longer is not kept with the lanes that it holds."""
+MAX_LANE_BYTES = 34 * 1024
 """Of a lane as it is stored: these, names, and the last line of its worker's log."""
+
+
+ASKED_LATELY_MS = 90_000
+"""A worker that has asked within this time waits for work: a claim that waits is asked anew each minute."""
 
 
 class QueueState(enum.StrEnum):
@@ -35,6 +41,13 @@ class QueueState(enum.StrEnum):
 
 WallOf = Callable[[int], int]
 """From a moment of the clock of leases to that of the wall clock."""
+
+
+class Served(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker has said with a claim: which agents it serves (None: all), and which labels it has."""
+
+    agents: tuple[str, ...] | None = None
+    labels: dict[str, str] = {}
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -66,6 +79,8 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """True once the holder of this epoch has reported."""
     phase: str | None = None
     log_line: str | None = None
+    serves: Served | None = None
+    """What else the holder serves, or did; None where it has not said it, or said too much."""
 
     def may_be_taken_by(self, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> bool:
         """Whether a worker that serves these agents (None: all) and has these labels may claim it."""

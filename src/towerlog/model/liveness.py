@@ -16,7 +16,7 @@ from towerlog.model.outline import MomentEffects
 from towerlog.model.run import TERMINAL, RunRow, Status
 
 NO_REPORTS_EXPECTED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
-"""A run in one of these is not expected to report, so it stays `alive`."""
+"""A run in one of these is not expected to report: it stays `alive`, or, in the queue, has no verdict."""
 NOT_FROM_AGENT = frozenset(
     {
         EventType.RUN_QUEUED,
@@ -42,7 +42,7 @@ Elapsed = Callable[[int], int]
 
 
 class Verdict(enum.StrEnum):
-    """The state of a run that has not ended; `lost` also for one that ended as lost."""
+    """The state of a run that somebody works on; `lost` also for one that ended as lost."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -62,7 +62,7 @@ DEFAULT_THRESHOLDS = Thresholds()
 
 
 class Liveness(msgspec.Struct, frozen=True, gc=False):
-    """The clocks in wall ms, and the verdict: None for a run that has ended."""
+    """The clocks in wall ms, and the verdict: None for a run that has ended, and for one that waits in the queue."""
 
     verdict: Verdict | None = None
     process_at: int | None = None
@@ -78,11 +78,12 @@ def liveness_of(
 ) -> Liveness:
     """The clocks of a run and the verdict now; `elapsed_ms` tells how long the server has listened since a stamp.
 
-    `beats`: times of heartbeats that are not events, of its agent or its worker. `lasted_ms`: the same by what was
-    known before the server could not hear, where that is longer.
+    `beats`: times of heartbeats that are not events, of its agent or its worker; of a run that nobody has taken they
+    say nothing. `lasted_ms`: the same by what was known before the server could not hear, where that is longer.
     """
 
-    process_at = _process_at(row, [at for at in beats if at is not None], elapsed_ms)
+    known = [] if row.status is Status.QUEUED else [at for at in beats if at is not None]
+    process_at = _process_at(row, known, elapsed_ms)
     verdict = _verdict(row, process_at, elapsed_ms, thresholds, lasted_ms or elapsed_ms)
     return Liveness(verdict, process_at, row.progress_at, row.output_at)
 
@@ -107,6 +108,8 @@ def _verdict(
 ) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
+    if row.status is Status.QUEUED:
+        return None
     if is_waiting(row):
         return Verdict.ALIVE
     if row.is_silence_timed():

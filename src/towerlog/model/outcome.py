@@ -119,7 +119,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
     unserved: bool = False
-    """Queued, and no worker serves it (only where one run was asked for)."""
+    busy_worker: str | None = None
+    """Of a queued one: none serves it, or one that does and holds another (only where one run was asked for)."""
 
 
 class RunCreated(msgspec.Struct, frozen=True, gc=False):
@@ -187,7 +188,6 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     has_news: bool = False
     """A command is carried for the first time: the reply must not be held back."""
     has_warnings: bool = False
-    """As in `Appended`."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -239,7 +239,7 @@ class LaneView(msgspec.Struct, frozen=True, gc=False):
     run: RunView
     lane: Lane
     unserved: bool = False
-    """Queued, and no worker serves it."""
+    busy_worker: str | None = None
 
 
 class WorkerView(msgspec.Struct, frozen=True, gc=False):

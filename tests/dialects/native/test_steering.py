@@ -193,7 +193,7 @@ async def test_a_cancel_is_shown_as_other_acts_are(say: Any) -> None:
     run_id = await worker.begin(say)
     run = await do(say, run_id, "cancel", {"reason": "lunch"})
     assert (run["run_id"], run["status"], run["cancel"]["reason"]) == (run_id, "cancelling", "lunch")
-    assert run.keys() >= (await shown(say, run_id)).keys() - {"unserved", "children"}
+    assert run.keys() >= (await shown(say, run_id)).keys() - {"unserved", "busy_worker", "children"}
     assert [(one["type"], one["content"]) for one in await worker.speak(say)] == [("cancel", "lunch")]
 
 
@@ -202,7 +202,7 @@ async def test_a_worker_pauses_and_goes_on(say: Any) -> None:
     run_id = await worker.begin(say)
     run = await do(say, run_id, "pause", {"reason": "lunch"})
     assert (run["run_id"], run["status"], run["lane"]["worker_id"]) == (run_id, "running", "w")
-    assert run.keys() >= (await shown(say, run_id)).keys() - {"unserved", "children"}
+    assert run.keys() >= (await shown(say, run_id)).keys() - {"unserved", "busy_worker", "children"}
     await do(say, run_id, "pause")
     assert [one["type"] for one in await worker.speak(say)] == ["pause"], "asked for once"
     await worker.speak(say, {"type": "run.paused", "payload": {}})
@@ -224,7 +224,7 @@ async def test_a_kill_is_final(say: Any) -> None:
     assert run["cancel"]["reason"] == "on fire"
     assert run["cancel"]["forced_at"] == run["ended_at"]
     assert run["forced"] is True
-    assert {**run, "unserved": False, "children": []} == await shown(say, run_id)
+    assert {**run, "unserved": False, "busy_worker": None, "children": []} == await shown(say, run_id)
     assert (await do(say, run_id, "kill"))["ended_at"] == run["ended_at"]
     reply = await say("POST", f"/api/agents/runs/{run_id}/events", value={"worker_id": "w", "events": []})
     assert (reply.status, reply.json["code"]) == (409, "LEASE_LOST")

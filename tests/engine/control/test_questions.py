@@ -28,6 +28,7 @@ from towerlog.model.event import RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.pending import MAX_ANSWERS, MAX_MESSAGES, MAX_PENDING_BYTES
 from towerlog.model.run import MAX_QUESTIONS, Status
+from towerlog.model.times import parse_ms, spoken_ms
 
 LEASE_MS = 60_000
 
@@ -94,7 +95,7 @@ async def test_the_first_answer_wins_and_the_second_is_told_who_and_when(rig: Ri
     assert details["answered_by_user_id"] == rig.principal.user_id
     assert details["answered_by"] == "admin"
     for words in (outcomes[1].message, refused.value.message):
-        assert f"was answered by admin at {details['answered_at']}" in words
+        assert f"was answered by admin at {spoken_ms(parse_ms(details['answered_at']))}; the first" in words
 
 
 async def test_whom_an_agent_names_goes_by_that_name(rig: Rig) -> None:

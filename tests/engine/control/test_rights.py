@@ -11,7 +11,6 @@ from tests.engine.commands.test_lanes import LEASE_MS, create, finish, lane
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from tests.support.tables import table
-from towerlog.engine.timers.rules.workers import LATELY_MS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import (
@@ -44,6 +43,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.key import Key
+from towerlog.model.lane import ASKED_LATELY_MS
 from towerlog.model.outcome import Appended, Reported, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import ListLanes, ListWorkers
@@ -186,7 +186,7 @@ async def test_a_worker_that_waits_is_seen_for_a_while(rig: Rig) -> None:
     await rig.do(Claim("idle", LEASE_MS), principal=mine)
     assert await seen(under(rig, "x", Scope.READ)) == [("idle", ())]
     assert (await seen(mine), await seen(other)) == ([("idle", ())], [])
-    rig.clock.advance(LATELY_MS + 1)
+    rig.clock.advance(ASKED_LATELY_MS + 1)
     assert await seen(mine) == []
 
 

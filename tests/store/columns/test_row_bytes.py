@@ -43,7 +43,7 @@ from towerlog.model.budget import (
     Period,
     PeriodCount,
 )
-from towerlog.model.lane import MAX_LABELS_BYTES, MAX_LANE_BYTES, Lane, QueueState
+from towerlog.model.lane import MAX_LABELS_BYTES, MAX_LANE_BYTES, MAX_SERVED_BYTES, Lane, QueueState, Served
 from towerlog.model.member import MAX_MEMBER_BYTES
 from towerlog.model.principal import Role, User
 from towerlog.model.run import MAX_OPEN_RUNS, MAX_THREAD_QUEUE
@@ -146,6 +146,7 @@ LONGEST: dict[str, tuple[type, dict[str, Any], Callable[[Any], tuple[Any, ...]],
             "queue_position": RUN, "worker_id": NAME, "key_id": UUID, "released_by": NAME, "epoch": RUN,
             "attempt": RUN, "lease_ms": 3_600_000, "claimed_at": TIME, "expires_at": TIME, "last_heartbeat": TIME,
             "reported": True, "phase": TEXT * 200, "log_line": TEXT * 2000,
+            "serves": Served(("a" * (MAX_SERVED_BYTES - 16),)),
         },
         lane_row,
         MAX_LANE_BYTES,

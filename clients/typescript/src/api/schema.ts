@@ -384,9 +384,12 @@ export interface components {
              */
             last_heartbeat: string | null;
         };
-        /** @description `alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it. */
+        /**
+         * @description `alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise or waits in the queue; and the
+         *     clocks behind it.
+         */
         LivenessView: {
-            /** @description Null for a run that has ended, unless as lost. */
+            /** @description Null for a run that has ended, unless as lost, and for one that waits in the queue: nobody runs it. */
             verdict: ("alive" | "silent" | "stalled" | "lost") | null;
             /**
              * Format: date-time

@@ -131,10 +131,10 @@ QUEUED: Json = RUN | {
     "credits_used": None,
     "usage": dict.fromkeys(USAGE),
     "tree": None, "attempt": 0,
-    "liveness": {"verdict": "alive", "process_at": None, "progress_at": None, "output_at": None},
+    "liveness": {"verdict": None, "process_at": None, "progress_at": None, "output_at": None},
     "lane": LEASE | {"state": "queued", "worker_id": None, "lease_epoch": 0}
     | {"lease_expires_at": None, "last_heartbeat": None},
-    "unserved": False, "children": [],
+    "unserved": False, "busy_worker": None, "children": [],
 }  # fmt: skip
 KILLED: Json = RUN | {
     "status": "cancelled",
@@ -225,6 +225,7 @@ LANE: Json = {
     "lease_seconds": 60,
     "lease": LEASE,
     "unserved": False,
+    "busy_worker": None,
     "phase": None,
     "log_line": None,
 }
@@ -350,7 +351,7 @@ SAMPLES: dict[str, Sample] = {
     "get_usage": Sample(_list(TOTAL) | {"since": "2026-04-01T00:00:00.000Z", "until": "2026-04-08T00:00:00.000Z"}),
     "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy") | {"found": None, "searched_to": None}),
     "find_runs": Sample(_list(RUN_ID)),
-    "get_run": Sample(RUN | {"unserved": False, "children": []}),
+    "get_run": Sample(RUN | {"unserved": False, "busy_worker": None, "children": []}),
     "list_events": Sample(_list(EVENT)),
     "list_quarantine": Sample(
         _list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None, "hash": None})

@@ -40,6 +40,7 @@ class RunTree(RunDetail, frozen=True, gc=False, kw_only=True):
     """A run with its descendants."""
 
     unserved: v.Unserved
+    busy_worker: v.BusyWorker | None
     children: Annotated[list[RunTree], v.said("The runs that this run has started, with theirs.", [])]
 
 
@@ -160,6 +161,7 @@ class LaneState(msgspec.Struct, frozen=True):
     lease_seconds: v.LeaseSeconds
     lease: Annotated[LeaseView, v.said("Who holds it, and until when.")]
     unserved: v.Unserved
+    busy_worker: v.BusyWorker | None
     phase: v.Phase | None
     log_line: v.LogLine | None
 
@@ -237,11 +239,9 @@ def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
 def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
     known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
-    return RunTree(
-        **known,
-        unserved=view.unserved,
-        children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children],
-    )
+    known |= {"unserved": view.unserved, "busy_worker": view.busy_worker}
+    children = [tree_of(child, credits_per_dollar, in_list=True) for child in view.children]
+    return RunTree(**known, children=children)
 
 
 def agent_of(row: AgentRow) -> Agent:
@@ -349,6 +349,7 @@ def lane_of(view: LaneView) -> LaneState:
         lease_seconds=lane.lease_ms // 1000,
         lease=lease_view(lane),
         unserved=view.unserved,
+        busy_worker=view.busy_worker,
         phase=lane.phase,
         log_line=lane.log_line,
     )

@@ -6,8 +6,10 @@ that anew. So what ends one is asked in its own way: whether something shows tha
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple, Protocol
 
+from towerlog.engine.alerts.busy import Kind, kind_of
 from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger
 from towerlog.model.budget import BudgetRow, warn_nanos
@@ -15,13 +17,6 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.liveness import standstill_ms, standstill_since
 from towerlog.model.run import RunRow, Status
 from towerlog.projections.budgets import current
-
-Kind = tuple[str, tuple[tuple[str, str], ...]]
-
-
-def kind_of(lane: Lane) -> Kind:
-    """Which workers may take a lane, in short: its agent and its labels."""
-    return lane.agent, tuple(sorted(lane.labels.items()))
 
 
 class ServingElapsed(Protocol):
@@ -39,16 +34,16 @@ class ServingElapsed(Protocol):
 class Serves(Protocol):
     """What knows which workers ask for work: `workers.Workers`."""
 
-    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether some worker that could take this lane may have asked within that time."""
+    def serves(self, lane: Lane, serving_ms: int) -> bool:
+        """Whether some worker that could take this lane has asked lately, or may have."""
         ...
 
 
 class Sees(Serves, Protocol):
     """The same, which tells as well what it knows of that."""
 
-    def is_seen(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether one is known to have asked."""
+    def is_seen(self, lane: Lane, serving_ms: int) -> bool:
+        """Whether one is known to have asked lately."""
         ...
 
 
@@ -59,8 +54,8 @@ class Look(NamedTuple):
     workers: Sees
     wall_ms: int
     serving_ms: int
-    busy: frozenset[Kind] = frozenset()
-    """Kinds of lanes that some worker holds one of."""
+    busy: Container[Kind] = ()
+    """Kinds of lanes that some worker serves which holds one."""
 
 
 class Holds(NamedTuple):
@@ -93,7 +88,7 @@ def is_over(rule: AlertRule, alert: AlertRow, row: RunRow | None, lane: Lane | N
     if lasts is None or not alert.is_of(lasts.mark):
         return True
     wait_ms = rule.config.wait_ms or 0
-    if rule.trigger is AlertTrigger.UNSERVED and lane is not None and _is_seen(lane, wait_ms, look):
+    if rule.trigger is AlertTrigger.UNSERVED and lane is not None and _is_seen(lane, look):
         return True
     return alert.wait_ms < wait_ms and lasts.for_ms < wait_ms
 
@@ -144,20 +139,20 @@ def _queued(rule: AlertRule, row: RunRow, lane: Lane | None, wait_ms: int, look:
         return None
     told = f"{_whose(row)} has waited {_span(lasts.for_ms)} in the queue"
     if rule.trigger is AlertTrigger.UNSERVED:
-        if is_served(lane, wait_ms, look.workers, look.busy, look.serving_ms):
+        if is_served(lane, look.workers, look.busy, look.serving_ms):
             return None
         told = f"{told}, and no worker serves it"
     return Holds(told, lasts.mark, lasts.for_ms)
 
 
-def _is_seen(lane: Lane, within_ms: int, look: Look) -> bool:
-    return kind_of(lane) in look.busy or look.workers.is_seen(lane, within_ms, look.serving_ms)
+def _is_seen(lane: Lane, look: Look) -> bool:
+    return kind_of(lane) in look.busy or look.workers.is_seen(lane, look.serving_ms)
 
 
-def is_served(lane: Lane, within_ms: int, workers: Serves, busy: frozenset[Kind], serving_ms: int) -> bool:
-    """Whether a worker that could take it has asked for work within that time, or holds one like it (`busy`): who works
-    on one like it comes back for the next."""
-    return kind_of(lane) in busy or workers.serves(lane, within_ms, serving_ms)
+def is_served(lane: Lane, workers: Serves, busy: Container[Kind], serving_ms: int) -> bool:
+    """Whether a worker that could take it has asked for work lately, or is at work (`busy`) and comes back for the
+    next."""
+    return kind_of(lane) in busy or workers.serves(lane, serving_ms)
 
 
 def of_budget(rule: AlertRule, row: BudgetRow | None, now_ms: int) -> bool:

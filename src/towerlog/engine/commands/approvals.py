@@ -32,7 +32,7 @@ from towerlog.model.key import key_of_member
 from towerlog.model.outcome import Decided
 from towerlog.model.principal import Principal, User
 from towerlog.model.run import RunRow, Status
-from towerlog.model.times import format_ms
+from towerlog.model.times import format_ms, spoken_ms
 from towerlog.projections.questions import may_have_asked
 from towerlog.store.values import Kind
 
@@ -177,7 +177,7 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
         # A runner that polls for the decision would carry out the calls after all.
         raise NotWaiting("The run is being cancelled: nothing can be approved any more.")
     if has_expired(plan, row.terms, row.expires_at):
-        raise NotWaiting(f"This approval expired at {format_ms(row.expires_at or 0)}: nobody had decided.")
+        raise NotWaiting(f"This approval expired at {spoken_ms(row.expires_at or 0)}: nobody had decided.")
     link = command.link
     by = principal.user_id if link is None else link.sent_to
     members = {"step_index": row.step_index, "status": command.status, "decided_by": by}
@@ -238,17 +238,17 @@ def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
     error = "" if run is None or run.error is None else run.error
     why = f" ({error})" if run is not None and (run.status is Status.LOST or error.startswith(REASON)) else ""
     if row.left_at is not None and why:
-        return NotWaiting(f"Nobody waits for this decision since {format_ms(row.left_at)}: the run is lost{why}.")
+        return NotWaiting(f"Nobody waits for this decision since {spoken_ms(row.left_at)}: the run is lost{why}.")
     if row.left_at is not None:
-        return NotWaiting(f"Its agent went on without a decision at {format_ms(row.left_at)}.")
+        return NotWaiting(f"Its agent went on without a decision at {spoken_ms(row.left_at)}.")
     if row.decided_at is None and run is not None and run.is_terminal():
         return NotWaiting(f"The run has ended: {run.status}{why}.")
     if row.decided_at is None:
         return NotWaiting(f"This checkpoint is not waiting for approval: it is {row.status}. It is decided once.")
-    when = format_ms(row.decided_at)
+    when = spoken_ms(row.decided_at)
     if row.expired and row.decided_by is None:
         return NotWaiting(f"This approval expired at {when}: nobody had decided.")
-    details, who = {"answered_at": when}, ""
+    details, who = {"answered_at": format_ms(row.decided_at)}, ""
     if row.decided_by is not None:
         user: User | None = plan.loaded(Kind.USER, (row.org, row.decided_by))
         name = row.decided_by if user is None else user.name

@@ -25,11 +25,11 @@ from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, Refusal, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
-from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
+from towerlog.model.lane import MAX_ATTEMPTS, MAX_SERVED_BYTES, Lane, QueueState, Served
 from towerlog.model.outcome import NothingToClaim, Reported, Stored, Taken, has_warnings
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow, Status
-from towerlog.model.times import format_ms
+from towerlog.model.times import format_ms, spoken_ms
 from towerlog.store.values import Kind, Quarantined
 
 LANES = "lanes"
@@ -108,8 +108,10 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
             renewed = _renewed(plan, lane, command.lease_ms, reported=False)
             again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id)
             return _told(plan, _claimed(plan, again, row))
-        until = format_ms(lane.on_wall(plan.wall_of).expires_at or 0)
-        raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
+        until = lane.on_wall(plan.wall_of).expires_at or 0
+        raise AlreadyClaimed(
+            f"The run is held until {spoken_ms(until)}.", details={"lease_expires_at": format_ms(until)}
+        )
     held = _take(plan, principal, lane, command)
     if held is None:
         raise RunEnded("The run was lost: it had no attempt left.")
@@ -145,6 +147,7 @@ def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRu
         reported=False,
         phase=None,
         log_line=None,
+        serves=_served(command),
     )
     taken = _claimed(plan, lane, row)
     row = plan.note(
@@ -155,6 +158,12 @@ def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRu
         by=LANES,
     )
     return Taken(row, lane)
+
+
+def _served(command: Claim | ClaimRun) -> Served | None:
+    """What the worker serves, as far as it says and a lane has room for it."""
+    served = Served(command.agents, command.labels) if type(command) is Claim else None
+    return served if len(msgspec.json.encode(served)) <= MAX_SERVED_BYTES else None
 
 
 def _claimed(plan: Plan, lane: Lane, row: RunRow) -> Taken:
@@ -309,6 +318,7 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
         state=QueueState.QUEUED,
         worker_id=None,
         released_by=command.worker_id,
+        serves=None,
         expires_at=None,
         attempt=held.attempt - 1,
         queued_at=plan.serving_ms,
@@ -380,11 +390,11 @@ def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
     if row.status is Status.CANCELLING:
         row = force_cancelled(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
-        plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
+        plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, serves=None, expires_at=None))
         row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)
         error = f"lost by its worker {lane.attempt} times"
         row = plan.note(row, EventType.RUN_LOST, {"error": error}, Facts(error=error), by=LANES)
     else:
-        plan.put_lane(_replace(lane, state=QueueState.QUEUED, worker_id=None, expires_at=None))
+        plan.put_lane(_replace(lane, state=QueueState.QUEUED, worker_id=None, serves=None, expires_at=None))
         row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)
     return plan.lane(lane.run) or lane, row

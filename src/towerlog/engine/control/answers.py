@@ -11,7 +11,7 @@ from towerlog.errors import Invalid, QuestionClosed
 from towerlog.model.answer_schema import UnfitAnswer, UnusableSchema, fitting
 from towerlog.model.approval import OnExpiry, OpenQuestion, Terms
 from towerlog.model.run import RunRow
-from towerlog.model.times import format_ms
+from towerlog.model.times import spoken_ms
 from towerlog.store.values import Kind
 
 
@@ -37,7 +37,7 @@ def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str
     """The answer as it is given to the agent. Raises QuestionClosed for one that is too late, Invalid for one that does
     not fit the schema."""
     if has_expired(plan, question.terms, question.expires_at):
-        when = format_ms(question.expires_at or 0)
+        when = spoken_ms(question.expires_at or 0)
         raise QuestionClosed(f"Question {question.question_id} expired at {when}: nobody had answered it.")
     if not question.terms.has_schema:
         if not content.strip():

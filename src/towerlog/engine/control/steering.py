@@ -16,7 +16,7 @@ from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
 from towerlog.model.run import MAX_CLOSED_QUESTIONS, RunRow, Status
-from towerlog.model.times import format_ms
+from towerlog.model.times import format_ms, spoken_ms
 from towerlog.store.values import Kind
 
 STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
@@ -251,7 +251,7 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
             )
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
-    when = format_ms(found.closed_at)
+    when = spoken_ms(found.closed_at)
     if found.expired:
         return QuestionClosed(f"Question {question_id} expired at {when}: nobody had answered it.{hint}")
     if found.withdrawn and found.by is not None:
@@ -264,7 +264,7 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
             f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer"
             f"{_how_lost(row)}.{hint}"
         )
-    details, who = {"answered_at": when}, ""
+    details, who = {"answered_at": format_ms(found.closed_at)}, ""
     if found.by is not None:
         # A user's id in our own events, which is of use to programs; in an agent's the name that it gave.
         user: User | None = plan.loaded(Kind.USER, (row.org, found.by))

@@ -46,7 +46,7 @@ class NobodyAsks:
         """None."""
         return ()
 
-    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
+    def serves(self, lane: Lane, serving_ms: int) -> bool:
         """True."""
         return True
 

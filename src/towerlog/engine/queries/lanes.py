@@ -6,10 +6,12 @@ A worker that may not read sees of others only that a run is held: not by whom, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from towerlog.engine.alerts.conditions import is_served, kind_of
+from towerlog.engine.alerts.busy import Busy, kind_of
+from towerlog.engine.alerts.conditions import is_served
 from towerlog.engine.control.holders import lane_view
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
@@ -23,12 +25,16 @@ MAX_LANES = 1000
 MAX_LANES_HELD = 5000
 """How many of the queue, and how many held ones, are looked at for a list."""
 MAX_LANES_LIKE_IT = 1000
-"""Held lanes among which one is looked for that is like a queued one."""
-UNSERVED_MS = 90_000
-"""A queued run is unserved if no worker has asked for such a one for so long: a claim that waits is asked anew each
-minute."""
+"""Held lanes among whose workers one is looked for that serves a queued one."""
 LANES_AT_ONCE = 100
 """Of them, whose rows are in memory together."""
+
+
+class LaneService(NamedTuple):
+    """Of a queued lane: that no worker serves it; or one that does and is at work, where the caller may know of it."""
+
+    unserved: bool = False
+    busy_worker: str | None = None
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
@@ -50,22 +56,26 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
         return o.Page(await _workers(source, principal, wanted, asked, command.limit))
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     found = await views_of(source, principal, lanes)
-    unserved = await unserved_of(source, principal.org, lanes)
-    found = [_replace(view, unserved=view.lane.run in unserved) for view in found]
+    service = await service_of(source, principal, lanes)
+    found = [_replace(view, **service.get(view.lane.run, LaneService())._asdict()) for view in found]
     queued, held, oldest = await source.store.lane_counts(principal.org)
     oldest = None if oldest is None else wall_of(oldest)
-    return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms, len(unserved))
+    return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms, sum(one.unserved for one in service.values()))
 
 
-async def unserved_of(source: QueryContext, org: int, lanes: Sequence[Lane]) -> frozenset[int]:
-    """The runs of those lanes that are queued and that no worker serves."""
+async def service_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> dict[int, LaneService]:
+    """Run number → whether a worker serves it, of those lanes that are queued."""
     queued = [lane for lane in lanes if lane.state is QueueState.QUEUED]
     if not queued:
-        return frozenset()
+        return {}
     now = source.serving.now().serving_ms
-    held = [lane for lane in await source.store.lanes_held(org, MAX_LANES_LIKE_IT) if lane.is_held(now)]
-    busy = frozenset(map(kind_of, held))
-    return frozenset(lane.run for lane in queued if not is_served(lane, UNSERVED_MS, source.workers, busy, now))
+    busy = Busy(await source.store.lanes_held(principal.org, MAX_LANES_LIKE_IT), now)
+    found: dict[int, LaneService] = {}
+    for lane in queued:
+        held = busy.lane_for(kind_of(lane))
+        worker_id = held.worker_id if held is not None and _may_see(principal, held) else None
+        found[lane.run] = LaneService(not is_served(lane, source.workers, busy, now), worker_id)
+    return found
 
 
 async def views_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> list[o.LaneView]:

@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.engine.queries import views
 from towerlog.engine.queries.context import QueryContext, page_of
-from towerlog.engine.queries.lanes import unserved_of
+from towerlog.engine.queries.lanes import LaneService, service_of
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -31,7 +31,8 @@ async def answer(
         row = await source.run_of(principal, command.run_id)
         view = await source.view_of(principal, row, command.tree)
         waits = [] if view.lane is None else [view.lane]
-        return msgspec.structs.replace(view, unserved=bool(await unserved_of(source, principal.org, waits)))
+        service = (await service_of(source, principal, waits)).get(row.run, LaneService())
+        return msgspec.structs.replace(view, **service._asdict())
     if isinstance(command, q.FindRuns):
         return o.Page(await store.run_ids_beginning(principal.org, command.prefix, command.limit), None)
     if isinstance(command, q.ListThreadRuns):

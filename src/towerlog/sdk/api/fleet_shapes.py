@@ -61,6 +61,7 @@ class LaneInfo(Shape):
     agent: str
     lease: Lease = field(metadata={"read": Lease.read})
     unserved: bool = False
+    busy_worker: str | None = None
     labels: Json | None = None
     attempt: int = 1
     queued_at: str | None = None

@@ -223,6 +223,7 @@ class RunInfo(Shape):
     ended_at: str | None = None
     last_event_at: str | None = None
     unserved: bool = False
+    busy_worker: str | None = None
     late_events: int = 0
     events_erased_at: str | None = None
     total_input_tokens: int | None = None
@@ -244,7 +245,6 @@ class RunInfo(Shape):
     question_id: int | None = None
     questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
     closed_questions: tuple[ClosedQuestion, ...] = field(default=(), metadata={"read": many(ClosedQuestion)})
-    """Of a single run alone."""
     phase: str | None = None
     attempt: int = 1
     forced: bool = False

@@ -172,6 +172,29 @@ async def test_a_run_that_no_worker_serves_fires_and_one_that_waits_its_turn_doe
     assert await said(rig) == [FIRED, RECOVERED]
 
 
+async def test_a_worker_at_work_on_another_run_serves_what_it_has_named(rig: Rig) -> None:
+    await make(rig, AlertTrigger.UNSERVED, config=AlertConfig(wait_ms=3 * MINUTE))
+    await rig.do(CreateRun("t", agent="slow"))
+    await rig.do(Claim("w", 15 * MINUTE, agents=("slow", "writer")))
+    for agent in ("writer", "reader"):
+        await rig.do(CreateRun(agent, agent=agent))
+    await passes(rig, 10 * MINUTE)
+    assert [one.agent for one in await alerts(rig)] == ["reader"]
+    await passes(rig, 6 * MINUTE)
+    await passes(rig, 3 * MINUTE)
+    assert {one.agent for one in await alerts(rig)} >= {"reader", "writer"}, "its lease is over"
+
+
+async def test_a_worker_that_is_gone_serves_nobody_however_long_a_rule_waits(rig: Rig) -> None:
+    await make(rig, AlertTrigger.UNSERVED, config=AlertConfig(wait_ms=30 * MINUTE))
+    await rig.do(CreateRun("t", agent="writer", labels={"gpu": "1"}))
+    await passes(rig, 20 * MINUTE)
+    await rig.do(Claim("w", MINUTE, agents=("other",), labels={"gpu": "1"}))
+    await rig.do(CreateRun("u", agent="other", labels={"gpu": "1"}))
+    await passes(rig, 10 * MINUTE)
+    assert [one.agent for one in await alerts(rig)] == ["writer"]
+
+
 async def test_a_worker_that_asks_for_something_else_does_not_serve(rig: Rig) -> None:
     await make(rig, AlertTrigger.UNSERVED, config=AlertConfig(wait_ms=3 * MINUTE))
     await rig.do(CreateRun("t", agent="reader", labels={"gpu": "1"}))

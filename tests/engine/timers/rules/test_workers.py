@@ -10,10 +10,9 @@ from towerlog.ambient import ServingTime
 from towerlog.engine.timers.rules import workers as subject
 from towerlog.engine.timers.rules.workers import Workers
 from towerlog.model.command import CreateRun
-from towerlog.model.lane import Lane
+from towerlog.model.lane import ASKED_LATELY_MS, Lane
 
 MINE, THEIRS = 1, 2
-WITHIN_MS = 60_000
 
 
 @pytest.fixture
@@ -66,27 +65,27 @@ def test_many_organisations_share_what_there_is_and_who_has_least_keeps_it(servi
 async def test_a_lane_stays_served_whatever_others_ask_for(rig: Rig) -> None:
     lane, serving = await lane_of(rig), ServingTime(rig.clock)
     workers = Workers(serving)
-    rig.clock.advance(2 * WITHIN_MS)
+    rig.clock.advance(2 * ASKED_LATELY_MS)
     now_ms = serving.now().serving_ms
-    assert not workers.serves(lane, WITHIN_MS, now_ms)
+    assert not workers.serves(lane, now_ms)
     workers.note(rig.org, ("writer",), (), "steady", "key")
     for number in range(subject.MAX_KNOWN + 1):
         workers.note(rig.org + 1, None, (("n", str(number)),), f"w{number}", "key")
-    assert workers.serves(lane, WITHIN_MS, now_ms)
-    assert not workers.serves(lane, WITHIN_MS, now_ms + WITHIN_MS + 1)
+    assert workers.serves(lane, now_ms)
+    assert not workers.serves(lane, now_ms + ASKED_LATELY_MS + 1)
 
 
 async def test_a_worker_that_says_much_takes_more_places(rig: Rig) -> None:
     lane, serving = await lane_of(rig), ServingTime(rig.clock)
     workers = Workers(serving)
-    rig.clock.advance(2 * WITHIN_MS)
+    rig.clock.advance(2 * ASKED_LATELY_MS)
     workers.note(rig.org, ("writer",), (), "steady", "key")
     long = tuple(f"{number:03}" + "x" * 197 for number in range(200))
     for number in range(subject.MAX_KNOWN_OF_KEY * subject.PLACE_CHARS // (200 * 200)):
         workers.note(rig.org, long, (("n", str(number)),), f"w{number}", "key")
-    assert workers.serves(lane, WITHIN_MS, serving.now().serving_ms)
+    assert workers.serves(lane, serving.now().serving_ms)
     workers.note(rig.org, long, (), "one more", "key")
-    assert not workers.serves(lane, WITHIN_MS, serving.now().serving_ms)
+    assert not workers.serves(lane, serving.now().serving_ms)
 
 
 def test_what_is_looked_up_of_an_organisation_walks_past_no_other(serving: ServingTime) -> None:

@@ -33,7 +33,7 @@ from towerlog.model.alert_preview import (
 from towerlog.model.budget import MAX_BUDGETS, BudgetRow, Period, period_start
 from towerlog.model.event import Event
 from towerlog.model.facts import Moved
-from towerlog.model.lane import Lane
+from towerlog.model.lane import ASKED_LATELY_MS, Lane
 from towerlog.model.principal import Principal
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status, place_of
@@ -161,7 +161,7 @@ class _Trial:
             since = min([since, *(period_start(one, since) for one in periods)])
         elif self._asked.trigger is AlertTrigger.UNSERVED:
             # Who has taken work lately serves it at the beginning.
-            since -= self._asked.config.wait_ms or 0
+            since -= max(self._asked.config.wait_ms or 0, ASKED_LATELY_MS)
         first = await self._place_of(since, last)
         if last - first > MAX_PREVIEW_EVENTS:
             first, self._is_whole = last - MAX_PREVIEW_EVENTS, False

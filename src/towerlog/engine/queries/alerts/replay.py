@@ -14,7 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects.views.event_members import arguments_of
-from towerlog.engine.alerts.conditions import Holds, Kind, Look, kind_of, of_budget, of_run
+from towerlog.engine.alerts.busy import Kind, kind_of
+from towerlog.engine.alerts.conditions import Holds, Look, of_budget, of_run
 from towerlog.engine.alerts.scope import holds_budget
 from towerlog.engine.alerts.standing import as_it_stands, counted_of_end, is_of_event
 from towerlog.engine.alerts.words import (
@@ -44,7 +45,7 @@ from towerlog.model.alert_preview import Firing
 from towerlog.model.budget import BudgetRow, warn_nanos
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Moved
-from towerlog.model.lane import Lane, QueueState
+from towerlog.model.lane import ASKED_LATELY_MS, Lane, QueueState
 from towerlog.model.liveness import standstill_ms
 from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import summed
@@ -103,7 +104,7 @@ class RuleReplay:
     def hold(self, lane: Lane) -> None:
         """A lane that a worker has held since before the beginning; times are by the wall clock."""
         self._lanes.setdefault(lane.run, lane)
-        self._log.claims[lane.agent] = max(self._log.claims.get(lane.agent, 0), lane.claimed_at or 0)
+        self._log.holds(lane)
 
     def learn(self, event: Event, after: RunRow) -> None:
         """An event of before the beginning, of a run that is watched later."""
@@ -246,11 +247,11 @@ class RuleReplay:
         self._calls[event.run] = (self._calls.get(event.run, b"") + digest)[-MAX_CALLS * CALL_BYTES :]
         return True
 
-    # Runs that wait
-
     def _take_run(self, event: Event, after: RunRow, now: int) -> None:
+        before = self._log.served(after.run)
         lane = self._lane_after(event, after)
         if after.is_terminal():
+            self._log.leaves(after.run, now)
             self._runs.pop(after.run, None)
             self._lanes.pop(after.run, None)
             self._recover(run_subject(after.run_id))
@@ -259,17 +260,19 @@ class RuleReplay:
             self._wake(now, after.run)  # once all that has come in this moment is known, as the timer finds it
         if lane is not None and self.rule.trigger is AlertTrigger.UNSERVED:
             # Who takes one comes back for the next; who gives one back may not.
+            served = {lane.agent, *before, *self._log.served(after.run)}
             for run, other in self._lanes.items():
-                if other.state is QueueState.QUEUED and other.agent == lane.agent:
+                if other.state is QueueState.QUEUED and other.agent in served:
                     self._wake(now, run)
 
     def _lane_after(self, event: Event, after: RunRow) -> Lane | None:
         """The lane of an event's run where the event moves it."""
         if event.type in _QUEUED:
             state = QueueState.QUEUED
+            self._log.leaves(after.run)
         elif event.type is EventType.LANE_CLAIMED:
             state = QueueState.HELD
-            self._log.claims[after.agent or DEFAULT_AGENT] = event.recorded_at
+            self._log.takes(event, after.agent or DEFAULT_AGENT)
         else:
             return self._lanes.get(after.run) if after.is_terminal() else None
         run, agent = after.run, after.agent or DEFAULT_AGENT
@@ -299,8 +302,7 @@ class RuleReplay:
             self._begin(row, holds, now)
 
     def _begin(self, row: RunRow, holds: Holds, now: int) -> None:
-        """Opens an alert about a run that waits; where the cool-down keeps quiet, once that is over. In a cool-down it
-        counts once."""
+        """Opens an alert about a run that waits, once no cool-down keeps quiet; in each of them it counts once."""
         whose, subject = row.agent or "", run_subject(row.run_id)
         if self.rule.is_quiet(whose, now):
             self._wake(self.rule.quiet[whose] + self.rule.cooldown_ms, row.run)
@@ -323,11 +325,9 @@ class RuleReplay:
         if lane is None or lane.state is not QueueState.QUEUED:
             return None
         due = lane.queued_at + wait_ms
-        if self.rule.trigger is AlertTrigger.UNSERVED and lane.agent in self._log.claims:
-            due = max(due, self._log.claims[lane.agent] + wait_ms + 1)
+        if self.rule.trigger is AlertTrigger.UNSERVED and lane.agent in self._log.heard:
+            due = max(due, self._log.heard[lane.agent] + ASKED_LATELY_MS + 1)
         return due
-
-    # What is added up
 
     def _add(self, now: int, minute: int, more: WindowCount) -> None:
         if now < self.since:

@@ -16,7 +16,8 @@ import structlog
 
 from towerlog.ambient import ServingTime
 from towerlog.engine.alerts.answer_links import asked_by, needs_of_asking
-from towerlog.engine.alerts.conditions import Holds, Look, is_over, kind_of, of_budget, of_run
+from towerlog.engine.alerts.busy import Busy
+from towerlog.engine.alerts.conditions import Holds, Look, is_over, of_budget, of_run
 from towerlog.engine.alerts.firing import NOBODY, fire, recover, tell
 from towerlog.engine.alerts.scope import covers, has_label, holds_budget, in_scope
 from towerlog.engine.alerts.words import told_of_window, window_ms_of, window_state
@@ -55,7 +56,7 @@ ROWS_AT_ONCE = 200
 TREE_ROWS = 500
 """Runs of a tree that are read to tell which others are in it; of a larger one the writer tells."""
 HELD_ROWS = 1000
-"""Lanes that workers hold, the oldest, that are looked at for one that is like a lane which waits."""
+"""Lanes that workers hold, the oldest, that are looked at for a worker that serves a lane which waits."""
 _STATUS = {AlertTrigger.WAITING_TOO_LONG: Status.WAITING, AlertTrigger.STALLED: Status.RUNNING}
 _replace = msgspec.structs.replace
 
@@ -94,8 +95,7 @@ class WatchedRules:
         self._upkeep = upkeep
         self._workers = workers
         self._turns = RuleTurns(store, serving.clock.steady_ms)
-        self._busy: frozenset[tuple[str, tuple[tuple[str, str], ...]]] = frozenset()
-        """Kinds of lanes that workers hold, in the organisation that is looked at."""
+        self._busy = Busy((), 0)  # in the organisation that is looked at
         self._kept_quiet = KeptQuiet(serving)
         self._places: dict[tuple[int, str, str], int | None] = {}
         """(org, rule id, what is looked at) → number of the last row that was; those of rules that are there."""
@@ -128,7 +128,7 @@ class WatchedRules:
         if rule.trigger in ABOUT_NO_RUN:
             await self._look_at_window(rule, is_open=bool(opened))
         if rule.trigger is AlertTrigger.UNSERVED:
-            self._busy = frozenset(map(kind_of, await self._store.lanes_held(rule.org, HELD_ROWS)))
+            self._busy = Busy(await self._store.lanes_held(rule.org, HELD_ROWS), self._serving.now().serving_ms)
         found = await self._judged_all(rule, opened)
         if rule.enabled and rule.trigger in BY_TIME:
             found += await self._due(rule)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from towerlog.ambient import ServingTime
-from towerlog.model.lane import Lane
+from towerlog.model.lane import ASKED_LATELY_MS, Lane
 
 MAX_KNOWN = 10_000
 """Places of all organisations; past it, the organisation that has most of them loses what it was told longest ago."""
@@ -18,8 +18,6 @@ MAX_KNOWN_OF_ORGANISATION = 1000
 MAX_KNOWN_OF_KEY = 500
 PLACE_CHARS = 256
 """Of what a worker says of itself; who says more takes a place more for each so many."""
-LATELY_MS = 90_000
-"""A worker that has asked within this time waits for work: a claim that waits is asked anew each minute."""
 
 
 class _Kind(NamedTuple):
@@ -56,18 +54,18 @@ class Workers:
             self._seen.put(org, key_id, worker_id, now, 1)
 
     def lately(self, org: int, serving_ms: int) -> list[tuple[str, str, int]]:
-        """Workers of an organisation that have asked within LATELY_MS: who, under which key, and when."""
-        since = serving_ms - LATELY_MS
+        """Workers of an organisation that have asked within ASKED_LATELY_MS: who, under which key, and when."""
+        since = serving_ms - ASKED_LATELY_MS
         return [(who, key_id, at) for key_id, who, at in self._seen.of(org) if at >= since]
 
-    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether some worker that could take this lane has asked within that time; true as well while this process has
-        not listened for so long."""
-        return self._since > serving_ms - within_ms or self.is_seen(lane, within_ms, serving_ms)
+    def serves(self, lane: Lane, serving_ms: int) -> bool:
+        """Whether some worker that could take this lane has asked within ASKED_LATELY_MS; true as well while this
+        process has not listened for so long."""
+        return self._since > serving_ms - ASKED_LATELY_MS or self.is_seen(lane, serving_ms)
 
-    def is_seen(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether one is known to have asked within that time."""
-        since = serving_ms - within_ms
+    def is_seen(self, lane: Lane, serving_ms: int) -> bool:
+        """Whether one is known to have asked within ASKED_LATELY_MS."""
+        since = serving_ms - ASKED_LATELY_MS
         return any(
             at >= since and lane.may_be_taken_by(kind.agents, labels)
             for _, kind, (at, labels) in self._kinds.of(lane.org)
