@@ -3,7 +3,7 @@ import { loadEnv, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 /** What pages share, and neither the shell nor the list of runs needs. */
-const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|calls|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
+const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|calls|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
 
 /** Class → the component whose styles it keeps to it. */
 const classes = new Map<string, string>();

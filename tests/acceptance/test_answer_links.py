@@ -90,6 +90,30 @@ def test_the_form_answers_once_in_the_name_of_whom_it_was_sent_to(
     assert entry["address"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("asks", [asked_by_steps, asked_by_checkpoints])
+@pytest.mark.parametrize("risk", ["low", "high", "critical"])
+def test_a_high_risk_has_to_be_confirmed(
+    client: httpx2.Client, anonymous: httpx2.Client, unique: Unique, asks: Any, risk: str
+) -> None:
+    one = asks(client, unique, risk=risk)
+    path = link_to(client, one)["path"]
+    is_risky = risk != "low"
+    assert ('name="sure"' in anonymous.get(path).text) is is_risky
+    reply = anonymous.post(path, data=FORMS[one["kind"]])
+    assert reply.status_code == (422 if is_risky else 200), reply.text
+    assert ("must be ticked: the risk is high" in reply.text) is is_risky
+    assert bool(open_of(client, one["run_id"])) is is_risky
+    if is_risky:
+        assert anonymous.post(path, data={**FORMS[one["kind"]], "sure": risk}).status_code == 200
+        assert open_of(client, one["run_id"]) == []
+
+
+def test_who_denies_confirms_nothing(client: httpx2.Client, anonymous: httpx2.Client, unique: Unique) -> None:
+    one = asked_by_checkpoints(client, unique, risk="critical")
+    reply = anonymous.post(link_to(client, one)["path"], data={"decision": "deny"})
+    assert reply.status_code == 200, reply.text
+
+
 def test_of_many_clicks_one_counts(server: Server, client: httpx2.Client, one: Json) -> None:
     path = link_to(client, one)["path"]
     barrier, codes = threading.Barrier(CLICKS), []

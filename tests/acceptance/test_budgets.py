@@ -84,6 +84,26 @@ def test_a_budget_is_made_read_changed_and_deleted(org) -> None:
     assert org.get(f"/api/v1/budgets/{made['budget_id']}").status_code == 404
 
 
+def test_a_dry_run_tells_how_a_budget_would_be_and_changes_nothing(org) -> None:
+    made = make(org, action="cancel", period="day")
+    spend(org, "r1", 5)
+    run_id = ok(org.post("/v1/threads/t/runs", json={"agent": "my-agent", "input": "x"}), 201)["run_id"]
+    audit = ok(org.get("/api/v1/audit"))["data"]
+    body = {"name": "b", "scope": {"agent": "my-agent"}, "amount_usd": 4, "action": "cancel", "dry_run": True}
+    told = ok(org.post("/api/v1/budgets", json=body))
+    assert (told["spent_usd"], told["state"], told["amount_usd"]) == (5, "exceeded", 4)
+    assert ok(org.post("/api/v1/budgets", json=body | {"amount_usd": 6}))["state"] == "warning"
+    where = f"/api/v1/budgets/{made['budget_id']}"
+    for change in ({"amount_usd": 4}, {"amount_usd": 4, "period": "total"}, {"amount_usd": 4, "action": "pause"}):
+        told = ok(org.patch(where, json=change | {"dry_run": True}))
+        assert told["state"] == "exceeded"
+        assert told.items() >= change.items()
+    assert [one["budget_id"] for one in ok(org.get("/api/v1/budgets"))["data"]] == [made["budget_id"]]
+    assert read(org, made).items() >= {"amount_usd": 10, "period": "day", "action": "cancel", "state": "ok"}.items()
+    assert ok(org.get(f"/api/v1/runs/{run_id}"))["status"] == "queued"
+    assert ok(org.get("/api/v1/audit"))["data"] == audit
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [

@@ -40,6 +40,30 @@ def files_with_word(server: Server) -> list[str]:
     return server.places_of(WORD)
 
 
+def test_what_a_policy_would_erase_is_told_before_it_is_set(own: Server) -> None:
+    client = own.client()
+    run_id = told_run(client, "r1")
+    told_run(client, "r2")
+
+    def due(**policy: Any) -> Any:
+        return ok(client.post("/api/v1/retention/run", json={"dry_run": True, "policy": policy}))["data"]
+
+    assert [(one["kind"], one["runs"]) for one in due(kind="events", max_bytes=0)] == [("events", 2)]
+    assert [one["runs"] for one in due(kind="events", max_age_seconds=86400)] == [0]
+    # By size as much as has to go, also where there is an age.
+    held = due(kind="events", max_bytes=0)[0]["held_bytes"]
+    assert [one["runs"] for one in due(kind="events", max_age_seconds=86400, max_bytes=held // 2)] == [1]
+    for wrong, field in (
+        ({"dry_run": False, "policy": {"kind": "events", "max_bytes": 0}}, "policy"),
+        ({"dry_run": True, "policy": {"kind": "all", "max_bytes": 0}}, "policy.kind"),
+        ({"dry_run": True, "policy": {"kind": "events"}}, "max_age_seconds"),
+    ):
+        reply = client.post("/api/v1/retention/run", json=wrong)
+        assert (reply.status_code, list(reply.json()["errors"])) == (422, [field]), reply.text
+    assert ok(client.get("/api/v1/retention"))["data"] == []
+    assert ok(client.get(f"/api/v1/runs/{run_id}"))["events_erased_at"] is None
+
+
 def test_an_erased_run_keeps_its_figures_and_nothing_else(own: Server) -> None:
     client = own.client()
     run_id = told_run(client, "r1")

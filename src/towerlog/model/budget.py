@@ -313,6 +313,8 @@ class CreateBudget(msgspec.Struct, frozen=True, gc=False):
     period: Period
     action: BudgetAction
     warn_at: float = DEFAULT_WARN_AT
+    dry_run: bool = False
+    """Only tell how it would be."""
 
 
 class ChangeBudget(msgspec.Struct, frozen=True, gc=False):
@@ -324,6 +326,8 @@ class ChangeBudget(msgspec.Struct, frozen=True, gc=False):
     period: Period | None = None
     action: BudgetAction | None = None
     warn_at: float | None = None
+    dry_run: bool = False
+    """Only tell how it would be."""
 
 
 class DeleteBudget(msgspec.Struct, frozen=True, gc=False):

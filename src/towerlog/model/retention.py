@@ -154,9 +154,11 @@ class GetRetention(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunRetention(msgspec.Struct, frozen=True, gc=False):
-    """What the policies would erase now; unless it is a dry run that begins at once."""
+    """What the policies would erase now; unless it is a dry run that begins at once. `policy`, of a dry run: only what
+    that one would erase, were it set."""
 
     dry_run: bool
+    policy: SetRetention | None = None
 
 
 class EraseRun(msgspec.Struct, frozen=True, gc=False):

@@ -35,3 +35,24 @@ def test_it_fits_a_phone(browser: Browser, server: Server, text: str) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     screen.close()
+
+
+def test_a_high_risk_is_confirmed_there_too(browser: Browser, server: Server) -> None:
+    client = server.client()
+    tell(client, "run_start", "linked-risk", {"input": "x"}, agent_name="linked-risk")
+    tell(client, "human_input_requested", "linked-risk", {"question": "Drop it?", "risk": "critical"})
+    (one,) = [row for row in client.get("/api/v1/approvals").json()["data"] if row["agent"] == "linked-risk"]
+    link = client.post(f"/api/v1/approvals/{one['approval_id']}/links", json={"sent_to": "grace"}).json()
+    screen = opened(browser, server.base_url, link["path"], width=NARROW, theme="light", token=None)
+    page = screen.page
+    page.get_by_role("textbox").fill("yes")
+    page.get_by_role("button", name="Send").click()
+    sure = page.get_by_role("checkbox", name="Yes, at critical risk")
+    assert sure.evaluate("box => box.validity.valueMissing")
+    assert screen.overflow() <= 0
+    assert screen.violations() == []
+    assert client.get(f"/api/v1/runs/{one['run_id']}").json()["status"] == "waiting_for_input"
+    sure.check()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+    screen.close()

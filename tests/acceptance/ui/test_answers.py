@@ -102,6 +102,7 @@ def test_now_shows_a_matter_once_and_the_risky_first(screen: OpenScreen, server:
     expect(cards.first).to_contain_text("Delete all of it?")
     cards.first.get_by_label("Answer").fill("no")
     cards.first.get_by_role("button", name="Answer").click()
+    cards.first.get_by_role("button", name="yes, at critical risk").click()
     _gone(_card(page, "Delete all of it?"))
 
 
@@ -144,3 +145,33 @@ def test_a_question_without_a_word_written_goes_by_itself(screen: OpenScreen, se
     (mine,) = client.get("/api/v1/approvals", params={"run_id": run_id}).json()["data"]
     client.post(f"/api/v1/approvals/{mine['approval_id']}", json={"content": "no"}).raise_for_status()
     _gone(card)
+
+
+@pytest.mark.parametrize("risk", ["high", "critical"])
+def test_a_high_risk_is_asked_for_once_more_whatever_the_answer_is(
+    screen: OpenScreen, server: Server, seeds: Seeds, risk: str
+) -> None:
+    client = server.client()
+    fields = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+    wanted = {"words": None, "number": {"type": "integer"}, "fields": fields}
+    runs = {
+        name: _ask(
+            client, f"{risk}-{name}", f"Sure of {risk} {name}?", risk=risk, **({"schema": schema} if schema else {})
+        )
+        for name, schema in wanted.items()
+    }
+    page = screen("/approvals").ready("Approvals").page
+    for name, run_id in runs.items():
+        card = _card(page, f"Sure of {risk} {name}?")
+        card.get_by_label("amount" if name == "fields" else "Answer").fill("12")
+        card.get_by_role("button", name="Answer", exact=True).click()
+        sure = card.get_by_role("button", name=f"yes, at {risk} risk")
+        expect(sure).to_contain_text("12")
+        card.get_by_role("button", name="Back").click()
+        expect(sure).to_have_count(0)
+        assert client.get(f"/api/v1/runs/{run_id}").json()["status"] == "waiting_for_input"
+        # What was written is there still.
+        card.get_by_role("button", name="Answer", exact=True).click()
+        sure.click()
+        _gone(card)
+        assert "12" in _answer(client, run_id)

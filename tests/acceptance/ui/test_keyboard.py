@@ -74,3 +74,22 @@ def test_a_run_is_found_by_the_beginning_of_its_id(screen: OpenScreen, seeds: Se
     expect(page.get_by_role("option").first).to_have_text(re.compile(rf"^{seeds.done}\s*run$"))
     page.keyboard.press("Enter")
     page.get_by_role("heading", level=1, name="writer").wait_for()
+
+
+def test_keys_do_nothing_behind_an_open_dialog(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/budgets").ready("Budgets").page
+    page.get_by_role("button", name="New budget …").click()
+    form = page.get_by_role("dialog", name="New budget")
+    form.get_by_label("Name").fill("kept")
+    form.get_by_role("button", name="Cancel").focus()
+    for key in ("g", "r", "?", "Control+k", "/"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("dialog")).to_have_count(1)
+    expect(form.get_by_label("Name")).to_have_value("kept")
+    expect(form.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").wait_for()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog")).to_have_count(0)

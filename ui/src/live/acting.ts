@@ -55,6 +55,8 @@ function clicked(event: MouseEvent): void {
   }
   restsUntil = performance.now() + REST_MS;
   nodes.forEach(look);
+  // Buttons that come by the press rest too.
+  setTimeout(() => nodes.forEach(look));
 }
 
 /** For the element that holds the buttons of one thing. */

@@ -63,6 +63,35 @@ export function plus(one: number | null | undefined, other: number | null): numb
   return other === null ? one : one + other;
 }
 
+/** What is said of a text that `numberOf` does not read. */
+export const NO_NUMBER = 'No number: write it as 1000 or 10.5, without commas or units.';
+
+/** What was typed as a number: digits and a point. Null for all else: `1,000` is a thousand here and one there. */
+export function numberOf(text: string): number | null {
+  const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : NaN;
+  return Number.isFinite(number) ? number : null;
+}
+
+/** A figure for a field: the fewest digits that give the same `unit`s again, such as 0.04167 days for 3,600 seconds. */
+export function inField(units: number, unit: number): string {
+  for (let digits = 1; digits < 17; digits++) {
+    const text = String(Number((units / unit).toPrecision(digits)));
+    if (Math.round(Number(text) * unit) === units) return text;
+  }
+  return String(units / unit);
+}
+
+/** Bytes for reading: `500 KiB`, `1.5 GiB`. */
+export function size(bytes: number): string {
+  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), 4);
+  return `${EXACT.format(Number((bytes / 1024 ** step).toPrecision(3)))} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][step]}`;
+}
+
+/** How many of what: `1 run`, `2 new runs`. */
+export function counted(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
 /** Tokens, or anything that is counted. Unknown is a dash. */
 export function count(number: number | null | undefined, unit = 'tok'): Shown {
   if (number === null || number === undefined) return { short: '–', exact: 'not reported' };

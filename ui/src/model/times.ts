@@ -33,6 +33,11 @@ export function local(time: string): string {
   return LOCAL.format(new Date(time));
 }
 
+/** A text of the server, with its times of UTC in the viewer's zone. */
+export function spoken(text: string): string {
+  return text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, local);
+}
+
 /** The same moment in UTC, for a hint. */
 export function utc(time: string): string {
   return `${new Date(time).toISOString().replace('T', ' ').replace('Z', '')} UTC`;

@@ -59,7 +59,7 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateBudget) -
 def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> BudgetNow:
     """A budget that begins with what its period has spent. Raises Conflict for one too many, Invalid for no such run.
 
-    One that is used up from the start acts at once.
+    One that is used up from the start acts at once; with `dry_run` it is told, and not made.
     """
     org, scope, known = principal.org, command.scope, plan.budgets.of(principal.org).all()
     check_quota(plan.reactions.quotas.budgets, known, principal, "budgets", "max_budgets")
@@ -80,23 +80,30 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
         created_by=principal.user_id,
         key_id=principal.key_id,
     )
+    if command.dry_run:
+        return BudgetNow(fold.changed(_with_spent(plan, row), plan.now_ms))
     row = fold.changed(_begun(plan, row), plan.now_ms)
     plan.budgets.put(org, row.budget_id, row)
     return BudgetNow(row, created=True)
 
 
+def _with_spent(plan: Plan, row: BudgetRow) -> BudgetRow:
+    """With what the store has of its present period."""
+    start = period_start(row.period, plan.now_ms)
+    stored: int = plan.loaded(Kind.BUDGET_SPENT, spent_in(row.org, row.scope, row.period, start))
+    return _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
+
+
 def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
     """With what its present period has spent: what the store has, and what commands before this one in its group have
     spent."""
-    start = period_start(row.period, plan.now_ms)
-    stored: int = plan.loaded(Kind.BUDGET_SPENT, spent_in(row.org, row.scope, row.period, start))
-    row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
+    row = _with_spent(plan, row)
     plan.budgets.put(row.org, row.budget_id, row)
     for event in plan.changes.events:
         moved = event.facts.moved(plan.agent_of(event)) if event.org == row.org and event.facts.spent else []
         run = plan.run_by_number(event.run) if moved else None
         for one in moved:
-            if run is None or not one.is_in(start):
+            if run is None or not one.is_in(row.period_start):
                 continue
             counting = in_scope(plan, row.org, one.agent, run.thread_id, run)
             if any(budget.budget_id == row.budget_id for budget in counting):
@@ -117,15 +124,19 @@ def _found(plan: Plan, org: int, budget_id: str) -> BudgetRow:
 
 
 def change_budget(plan: Plan, principal: Principal, command: ChangeBudget) -> BudgetNow:
-    """The budget with what was given; one that is not used up any more lets its runs go on. Raises NotFound."""
+    """The budget with what was given; one that is not used up any more lets its runs go on. Raises NotFound.
+
+    With `dry_run` it stays as it is.
+    """
     row = _found(plan, principal.org, command.budget_id)
     given = {name: getattr(command, name) for name in ("name", "amount_nanos", "action", "warn_at")}
     asked = _replace(row, **{name: value for name, value in given.items() if value is not None})
     asked = _replace(asked, warn_nanos=warn_nanos(asked.amount_nanos, asked.warn_at))
     if command.period not in (None, row.period):
-        asked = _begun(plan, _replace(asked, period=command.period))
+        asked = (_with_spent if command.dry_run else _begun)(plan, _replace(asked, period=command.period))
     row = fold.changed(asked, plan.now_ms, was=row)
-    plan.budgets.put(row.org, row.budget_id, row)
+    if not command.dry_run:
+        plan.budgets.put(row.org, row.budget_id, row)
     return BudgetNow(row)
 
 

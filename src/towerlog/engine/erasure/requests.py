@@ -27,6 +27,7 @@ from towerlog.model.retention import (
     RetentionPass,
     RetentionPolicy,
     RunRetention,
+    SetRetention,
 )
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
@@ -67,6 +68,9 @@ class ErasureRequests:
                 report = await self._erase(principal, rows, submit)
                 await submit(principal, MarkThreadErased(thread_id))
                 return ErasureReport(report.runs, thread_id, report.erased_at)
+            case RunRetention(True, SetRetention(kind, max_age_ms, max_bytes)):
+                wanted = RetentionPolicy(principal.org, kind, max_age_ms, max_bytes)
+                return RetentionPass([await self._due(wanted)])
             case RunRetention(dry_run):
                 due = [await self._due(one) for one in await self._store.policies_of(principal.org)]
                 self.wanted = self.wanted or not dry_run
@@ -106,16 +110,15 @@ class ErasureRequests:
 
     async def _due(self, policy: RetentionPolicy) -> RetentionDue:
         """What a policy would erase: by age, or where there is too much."""
-        before: int | None = await self._age.before(policy.max_age_ms or 0)
         held = None if policy.max_bytes is None else await self._held.of(policy.org, policy.kind)
-        is_over = held is not None and policy.max_bytes is not None and held > policy.max_bytes
-        if policy.max_age_ms is None and not is_over:
-            return RetentionDue(policy, 0, False, None, held)
-        if is_over:
-            before = None
-        runs: list[RunRow] = await self._store.runs_held(policy.org, policy.kind, before, COUNTED_RUNS + 1)
-        if is_over and held is not None and policy.max_bytes is not None and policy.max_age_ms is None:
-            runs = runs[: max(1, len(runs) * (held - policy.max_bytes) // held)]
+        runs: list[RunRow] = []
+        if policy.max_age_ms is not None:
+            before = await self._age.before(policy.max_age_ms)
+            runs = await self._store.runs_held(policy.org, policy.kind, before, COUNTED_RUNS + 1)
+        if held is not None and policy.max_bytes is not None and held > policy.max_bytes:
+            first: list[RunRow] = await self._store.runs_held(policy.org, policy.kind, None, COUNTED_RUNS + 1)
+            # Both begin with the runs that ended first: what is old goes first, and makes room.
+            runs = max(runs, first[: max(1, len(first) * (held - policy.max_bytes) // held)], key=len)
         oldest = runs[0].ended_at if runs else None
         return RetentionDue(policy, min(len(runs), COUNTED_RUNS), len(runs) > COUNTED_RUNS, oldest, held)
 

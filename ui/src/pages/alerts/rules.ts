@@ -1,6 +1,7 @@
 /** What a rule can watch, and what each needs to be told. */
 
 import type { AlertRule } from '../../api/types';
+import { numberOf } from '../../model/numbers';
 
 export type Trigger = AlertRule['trigger'];
 export type Setting = 'amount_usd' | 'minutes' | 'times' | 'fraction' | 'window_minutes';
@@ -120,7 +121,7 @@ export function draftOf(rule: AlertRule | null): Draft {
   return { name, trigger, scope: texts(rule.scope), config: texts(rule.config), channels: ways, cooldown: String(cooldown), renotify: String(renotify), act: act ?? '' };
 }
 
-/** The form as the API takes it. Figures that the trigger does not use are left out; of what was emptied nothing is sent. */
+/** The form as the API takes it: its fields have made sure of numbers. Figures that the trigger does not use are left out; of what was emptied nothing is sent. */
 export function bodyOf({ name, scope, config, channels, cooldown, renotify, act, trigger }: Draft): Record<string, unknown> {
   const given = (values: Readonly<Record<string, string | undefined>>): [string, string][] =>
     Object.entries(values).flatMap(([key, value]) => (value?.trim() ? [[key, value.trim()] as [string, string]] : []));
@@ -128,10 +129,10 @@ export function bodyOf({ name, scope, config, channels, cooldown, renotify, act,
   return {
     name,
     scope: Object.fromEntries(given(scope)),
-    config: Object.fromEntries(given(config).flatMap(([key, value]) => (used.includes(key) ? [[key, Number(value)]] : []))),
+    config: Object.fromEntries(given(config).flatMap(([key, value]) => (used.includes(key) ? [[key, numberOf(value)]] : []))),
     channels: channels.map(({ type, target }) => (type === 'in_app' ? { type } : { type, target })),
-    cooldown_minutes: Number(cooldown),
-    renotify_minutes: Number(renotify),
+    cooldown_minutes: numberOf(cooldown),
+    renotify_minutes: numberOf(renotify),
     act: act || null,
   };
 }

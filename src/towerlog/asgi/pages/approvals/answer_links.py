@@ -127,7 +127,9 @@ class AnswerLinkPages:
         form = _fields(visit.body)
         assert self._engine is not None
         try:
-            done = await self._engine.execute(principal, _command(link, form), "native", address=visit.address)
+            command = _command(link, form)
+            await self._check_sure(command, form, principal)
+            done = await self._engine.execute(principal, command, "native", address=visit.address)
         except (QuestionClosed, NotWaiting) as error:
             view = await self._view(link, principal)
             if view.closed is None:
@@ -159,6 +161,15 @@ class AnswerLinkPages:
         view = await self._engine.execute(principal, GetApproval(link.ref))
         assert isinstance(view, ApprovalView)
         return view
+
+    async def _check_sure(self, command: AnswerApproval, form: Mapping[str, str], principal: Principal) -> None:
+        """Raises Invalid where a high risk was not confirmed."""
+        assert command.link is not None
+        if form.get("sure") or command.decision is ApprovalDecision.DENY:
+            return
+        view = await self._view(command.link, principal)
+        if view.closed is None and approval_of(view).risk in html.RISKY:
+            raise invalid_field("sure", "must be ticked: the risk is high")
 
     def _check_time(self, link: AnswerLink) -> None:
         assert self._clock is not None

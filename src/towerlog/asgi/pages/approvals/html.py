@@ -17,6 +17,9 @@ MAX_SHOWN_CHARS = 20_000
 MAX_ROW_CHARS = 200
 """Of a name beside them."""
 
+RISKY = ("high", "critical")
+"""At these risks it is asked once more, except of whoever denies."""
+
 STYLE = (
     ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
     "body{margin:0 auto;padding:0 16px 16px;max-width:640px}"
@@ -25,6 +28,7 @@ STYLE = (
     "pre{white-space:pre-wrap;font:inherit}"
     "pre.json{font:13px/1.5 ui-monospace,monospace}"
     "input,textarea{box-sizing:border-box;width:100%;font:inherit}"
+    "input[type=checkbox]{width:auto}"
     "button{font:inherit;padding:8px 16px}"
 )
 """All the style of the page, which the policy allows by its hash: text wraps on the narrowest phone."""
@@ -44,9 +48,13 @@ _FORM = """<form method="post">
 </form>
 <p>It can be answered once, in the name of {name}.</p>"""
 _DECIDE = """<p><label>Reason, if you want to give one:<br><input name="reason" maxlength="2000" ></label></p>
-<p><button name="decision" value="approve">Approve</button> <button name="decision" value="deny">Deny</button></p>"""
+{sure}<p><button name="decision" value="approve">Approve</button>
+<button name="decision" value="deny" formnovalidate>Deny</button></p>"""
 _ANSWER = """<p><label>Your answer:<br><textarea name="content" rows="6" required></textarea></label></p>
-<p><button>Send</button></p>"""
+{sure}<p><button>Send</button></p>"""
+_SURE = """<p><label><input type="checkbox" name="sure" value="{risk}" required> Yes, at {risk} risk.
+It is done at once, and cannot be taken back.</label></p>
+"""
 
 
 def notice(title: str, text: str) -> bytes:
@@ -72,7 +80,9 @@ def form(detail: ApprovalDetail, name: str, fault: str = "") -> bytes:
     if bytes(detail.schema) != b"null":
         parts.append(f"<h2>The answer has to fit this JSON Schema</h2><pre class='json'>{_json(detail.schema)}</pre>")
     parts.append("<ul>" + "".join(f"<li>{word}: {_on_one_line(value)}</li>" for word, value in rows if value) + "</ul>")
-    parts.append(_FORM.format(inputs=_ANSWER if is_question else _DECIDE, name=_on_one_line(name)))
+    sure = _SURE.format(risk=detail.risk) if detail.risk in RISKY else ""
+    inputs = (_ANSWER if is_question else _DECIDE).format(sure=sure)
+    parts.append(_FORM.format(inputs=inputs, name=_on_one_line(name)))
     return _framed("An agent asks" if is_question else "An agent wants to call tools", "\n".join(parts))
 
 

@@ -70,11 +70,24 @@ class RetentionDetail(msgspec.Struct, frozen=True):
     updated_by: v.UserId | None
 
 
+class RetentionDraftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy that is not set: at least one bound."""
+
+    schema_name: ClassVar[str] = "RetentionDraft"
+    kind: KindName
+    max_age_seconds: Age | None = None
+    max_bytes: Size | None = None
+
+
 class RetentionRunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Carry the policies out now, or tell what they would erase."""
 
     schema_name: ClassVar[str] = "RunRetention"
     dry_run: Annotated[bool, v.said("Only tell what would be erased; false begins with it.", True)]
+    policy: (
+        Annotated[RetentionDraftBody, v.said("Of a dry run: tell only what this policy would erase, were it set.")]
+        | None
+    ) = None
 
 
 class DueDetail(msgspec.Struct, frozen=True):
@@ -142,6 +155,15 @@ def _kind_of(call: Call) -> Erases:
         raise NotFound("retention policy") from None
 
 
+def _bounds_of(kind: Erases, body: RetentionBody | RetentionDraftBody) -> SetRetention:
+    age = _bounded(body.max_age_seconds, "max_age_seconds", MIN_AGE_MS // 1000, MAX_AGE_MS // 1000)
+    size = _bounded(body.max_bytes, "max_bytes", 0, MAX_BYTES)
+    if age is None and size is None:
+        why = "must be given, unless max_bytes is; to keep everything, delete the policy"
+        raise invalid_field("max_age_seconds", why)
+    return SetRetention(kind, None if age is None else age * 1000, size)
+
+
 def _bounded(value: int | None, field: str, lowest: int, highest: int) -> int | None:
     if value is not None and not lowest <= value <= highest:
         raise invalid_field(field, f"must be between {lowest} and {highest}")
@@ -149,13 +171,7 @@ def _bounded(value: int | None, field: str, lowest: int, highest: int) -> int | 
 
 
 def _decode_set(call: Call) -> SetRetention:
-    kind, body = _kind_of(call), decode(_SET, call.body)
-    age = _bounded(body.max_age_seconds, "max_age_seconds", MIN_AGE_MS // 1000, MAX_AGE_MS // 1000)
-    size = _bounded(body.max_bytes, "max_bytes", 0, MAX_BYTES)
-    if age is None and size is None:
-        why = "must be given, unless max_bytes is; to keep everything, delete the policy"
-        raise invalid_field("max_age_seconds", why)
-    return SetRetention(kind, None if age is None else age * 1000, size)
+    return _bounds_of(_kind_of(call), decode(_SET, call.body))
 
 
 def _decode_list(_call: Call) -> ListRetention:
@@ -171,7 +187,16 @@ def _decode_clear(call: Call) -> ClearRetention:
 
 
 def _decode_run(call: Call) -> RunRetention:
-    return RunRetention(decode(_RUN, call.body).dry_run)
+    body = decode(_RUN, call.body)
+    if body.policy is None:
+        return RunRetention(body.dry_run)
+    if not body.dry_run:
+        raise invalid_field("policy", "must be set before it is carried out: it is taken with dry_run alone")
+    try:
+        kind = Erases(body.policy.kind)
+    except ValueError:
+        raise invalid_field("policy.kind", "must be one of " + ", ".join(kind.value for kind in Erases)) from None
+    return RunRetention(True, _bounds_of(kind, body.policy))
 
 
 def _children(call: Call) -> bool:

@@ -51,6 +51,10 @@ WarnAt = Annotated[
     Annotated[float, msgspec.Meta(gt=0, le=1)], v.said("The fraction of the amount from which on it warns.", 0.8)
 ]
 
+DryRun = Annotated[
+    bool, v.said("Only tell how the budget would be, such as whether it is used up already; nothing changes.", False)
+]
+
 
 class ScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Whose money is counted: exactly one of these."""
@@ -73,6 +77,7 @@ class NewBudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period: PeriodWord = Period.TOTAL
     action: Action = BudgetAction.WARN
     warn_at: WarnAt = DEFAULT_WARN_AT
+    dry_run: DryRun = False
 
 
 class BudgetChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +88,7 @@ class BudgetChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period: PeriodWord | UnsetType = UNSET
     action: Action | UnsetType = UNSET
     warn_at: WarnAt | UnsetType = UNSET
+    dry_run: DryRun = False
 
 
 class BudgetDetail(msgspec.Struct, frozen=True):
@@ -201,7 +207,13 @@ def _decode_create(call: Call) -> CreateBudget:
     body = decode(_BUDGET_BODY, call.body)
     amount = _amount(body.amount_usd)
     return CreateBudget(
-        given_name(body.name, "name"), _scope(body.scope), amount, body.period, body.action, body.warn_at
+        given_name(body.name, "name"),
+        _scope(body.scope),
+        amount,
+        body.period,
+        body.action,
+        body.warn_at,
+        dry_run=body.dry_run,
     )
 
 
@@ -215,6 +227,7 @@ def _decode_change(call: Call) -> ChangeBudget:
         period=None if body.period is UNSET else body.period,
         action=None if body.action is UNSET else body.action,
         warn_at=None if body.warn_at is UNSET else body.warn_at,
+        dry_run=body.dry_run,
     )
 
 
