@@ -13,9 +13,10 @@ from towerlog.engine.load.lives import later_lives, may_go_on
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import Append, Write
-from towerlog.model.event import Draft, EventType, OpenRun, RunById
+from towerlog.model.event import Draft, EventType, OpenRun, RunById, RunRef
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.liveness import Thresholds
+from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
 
@@ -29,14 +30,21 @@ _NOTED = Facts(name=HEARTBEAT, effects=Effects(beat=True, of_server=True))
 _DATA = msgspec.json.encode({"reason": TOLD_AGAIN})
 
 
-def note_repeat(plan: Plan, org: int, run_id: str, agent: str | None, *, by: str) -> None:
-    """Something was told again of a run. `agent`: who told it; `by`: the dialect."""
-    run_state = plan.run_state(org, RunById(run_id))
-    row = None if run_state is None else plan.row_of(run_state)
-    if run_state is None or row is None or row.is_terminal():
+def note_repeat(plan: Plan, org: int, ref: RunRef, told: Stored, *, by: str) -> None:
+    """Something was told again, of the run that the sender means by this now or of one before it. `by`: the dialect."""
+    row = plan.run(org, ref)
+    if row is None or row.run_id != told.run_id:
+        row = plan.run(org, RunById(told.run_id))
+    if row is not None:
+        _note(plan, row, told.agent, by)
+
+
+def _note(plan: Plan, row: RunRow, agent: str | None, by: str) -> None:
+    run_state = plan.run_state_of(row.run)
+    if run_state is None or row.is_terminal():
         return
     if _is_overdue(row, plan.now_ms, plan.reactions.thresholds) or _counts_as_left(plan, row):
-        told_by = plan.agent(org, agent or row.agent or DEFAULT_AGENT)
+        told_by = plan.agent(row.org, agent or row.agent or DEFAULT_AGENT)
         plan.append(run_state, told_by, EventType.OTHER, _DATA, dialect=by, facts=_NOTED)
 
 
@@ -49,7 +57,7 @@ def note_request_again(plan: Plan, principal: Principal, command: Write) -> None
         # "The thread's open run" may be another one by now.
         row = None if isinstance(ref, OpenRun) else plan.run(principal.org, ref)
         if row is not None:
-            note_repeat(plan, principal.org, row.run_id, row.agent, by=command.dialect)
+            _note(plan, row, row.agent, command.dialect)
 
 
 def _is_overdue(row: RunRow, now_ms: int, thresholds: Thresholds) -> bool:

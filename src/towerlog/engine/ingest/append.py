@@ -183,7 +183,7 @@ def place_items(
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED
                 elif type(result) is Stored and result.duplicate and not result.late:
-                    note_repeat(plan, principal.org, result.run_id, result.agent, by=dialect)
+                    note_repeat(plan, principal.org, told.run, result, by=dialect)
                 results.append(result)
             except Damaged as error:
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.
