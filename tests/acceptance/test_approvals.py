@@ -18,6 +18,7 @@ from tests.support.senders import Json, checkpoint, ingest, runner_event, save_b
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.wait import wait_until
 from towerlog.cli.main import main
+from towerlog.model.times import parse_ms, spoken_ms
 from towerlog.sdk.record.commands import QuestionExpired
 from towerlog.sdk.record.recorder import Recorder
 
@@ -178,7 +179,8 @@ def test_an_agent_gets_the_answer_by_whichever_way_it_came(
     second = answer(client, one, content={"amount": 8})
     assert second.status_code == 409
     assert closed["answered_by"] in second.json()["detail"]
-    assert closed["answered_at"] in second.json()["detail"]
+    assert spoken_ms(parse_ms(closed["answered_at"])) in second.json()["detail"]
+    assert second.json()["errors"]["answered_at"] == closed["answered_at"]
 
 
 def test_an_answer_that_does_not_fit_the_schema_is_refused_by_every_way(
@@ -349,7 +351,7 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
     assert closed["state"] == taken
     who, when = closed["answered_by"], closed["answered_at"]
     refused = [reply.json() for reply in statuses if reply.status_code == 409]
-    assert all(who in one["detail"] and when in one["detail"] for one in refused)
+    assert all(f"by {who} at {spoken_ms(parse_ms(when))}" in one["detail"] for one in refused)
     assert {(one["errors"].get("answered_by"), one["errors"]["answered_at"]) for one in refused} == {(who, when)}
 
 
