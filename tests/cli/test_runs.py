@@ -385,7 +385,7 @@ def test_times_of_a_run_are_those_of_this_machine_on_a_terminal(server) -> None:
 def test_a_run_that_waits_for_its_thread_says_so(server) -> None:
     thread = unique("thread")
     first, second = queued(server, thread), queued(server, thread)
-    assert "waits for" not in "\n".join(lines(server, "runs", "show", first))
+    assert "earlier runs" not in "\n".join(lines(server, "runs", "show", first))
     assert "waits for  the earlier runs of its thread" in lines(server, "runs", "show", second)
     assert lines(server, "queue", "ls")[-1] == "A blocked run waits until the earlier runs of its thread have ended."
     assert "last sign of life" not in "\n".join(lines(server, "runs", "show", first)), "nobody runs it"

@@ -11,10 +11,10 @@ from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.formatting import cost_cell, duration, limit_option, number
 from towerlog.cli.groups import Group, ListGroup
-from towerlog.cli.output import answer, note, screen_width
+from towerlog.cli.output import answer, cut, note, screen_width
 from towerlog.cli.run_ids import ID_CHARS, only_one
 from towerlog.cli.tables import Column, View, moment, show_table, with_view
-from towerlog.cli.tail import INTERRUPTED, cut, words_of_gap
+from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo

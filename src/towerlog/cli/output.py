@@ -30,6 +30,13 @@ def say(text: str = "") -> None:
     click.echo(visible_text(text))
 
 
+def cut(line: str, width: int) -> str:
+    """The line, or a part of one, cut after so many characters."""
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
+
+
 def tell(sentence: str) -> None:
     """Prints a sentence; on a terminal, its lines are broken between words."""
     for line in broken(visible_text(sentence), screen_width()):

@@ -13,7 +13,7 @@ import click
 
 from towerlog.cli.escapes import json_line, visible, visible_text
 from towerlog.cli.formatting import counted, duration, money, number
-from towerlog.cli.output import note
+from towerlog.cli.output import cut, note
 from towerlog.cli.tree import Branch, Remaining, Told
 from towerlog.model.times import parse_ms
 from towerlog.sdk.api.shapes import Gap, RunEvent
@@ -156,13 +156,6 @@ def _margin(branch: Branch) -> str:
     if not branch.depth:
         return ""
     return f"{INDENT * min(branch.depth, MAX_DEPTH)}{visible(branch.label)[:MAX_LABEL_CHARS]}  "
-
-
-def cut(line: str, width: int) -> str:
-    """The line, cut where the screen ends."""
-    from rich.cells import cell_len, set_cell_size
-
-    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
 
 
 def words_of_gap(gap: Gap) -> str:

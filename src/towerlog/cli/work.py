@@ -10,7 +10,7 @@ import click
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import limit_option, money, number, since_option, until_option
 from towerlog.cli.groups import ListGroup
-from towerlog.cli.output import answer, say
+from towerlog.cli.output import answer, cut, say, tell
 from towerlog.cli.tables import IDS_BETWEEN, SHORT_ID_CHARS, Column, View, show_table, with_view
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import LaneInfo, UsageTotal
@@ -71,6 +71,10 @@ def list_workers(client: Client, limit: int, view: View, as_json: bool) -> None:
     )
 
 
+MAX_NAME_CHARS = 40
+"""Of an agent or a worker in a sentence below a table; the table of workers has them whole."""
+
+
 @click.group(cls=ListGroup)
 def queue() -> None:
     """The queue: runs that wait for a worker, and runs that a worker holds."""
@@ -93,17 +97,21 @@ def list_queue(client: Client, state: str | None, limit: int, view: View, as_jso
         if rows:
             say(f"{found.queued} queued, {found.held} held.")
         for line in _service(found.data):
-            say(line)
+            tell(line)
         if any(lane.lease.state == BLOCKED for lane in found.data):
             say("A blocked run waits until the earlier runs of its thread have ended.")
 
     answer(as_json, dict(found.raw), words)
 
 
+def _named(name: str) -> str:
+    return cut(name, MAX_NAME_CHARS)
+
+
 def _service(lanes: Sequence[LaneInfo]) -> list[str]:
     """Of the agents of runs that wait: which of them no worker serves, and whose workers are busy."""
-    nobody = sorted({lane.agent for lane in lanes if lane.unserved})
-    busy = sorted({(lane.agent, lane.busy_worker) for lane in lanes if lane.busy_worker is not None})
+    nobody = sorted({_named(lane.agent) for lane in lanes if lane.unserved})
+    busy = sorted({(_named(lane.agent), _named(lane.busy_worker)) for lane in lanes if lane.busy_worker is not None})
     lines = [f"No worker serves {', '.join(nobody)}."] if nobody else []
     return [*lines, *(f"The worker that serves {agent} is busy ({worker})." for agent, worker in busy)]
 
