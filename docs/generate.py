@@ -285,6 +285,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.member", "MAX_MEMBERS", "members of an organisation"),
         ("model.member", "MAX_SESSIONS", "sessions of a member; with one more the oldest ends"),
         ("asgi.pages.mcp.page", "MAX_MESSAGE_BYTES", "bytes of a message of a client of MCP"),
+        ("asgi.pages.mcp.messages", "MAX_ID_BYTES", "bytes of the id of such a message"),
+        ("asgi.pages.mcp.messages", "MAX_METHOD_CHARS", "characters of its method"),
+        ("asgi.pages.mcp.messages", "MAX_ERROR_CHARS", "characters of the words of an error of MCP"),
+        ("asgi.pages.mcp.messages", "MAX_ERROR_DATA_CHARS", "characters of each text beside these words"),
+        ("asgi.pages.mcp.messages", "MAX_ERROR_DATA_BYTES", "bytes of all that stands beside them"),
         ("dialects.runs.model_answers", "MAX_MESSAGE_ID_CHARS", "characters of a message's id that AG-UI is told"),
         (
             "dialects.runs.model_answers",

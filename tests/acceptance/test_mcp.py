@@ -260,6 +260,56 @@ def test_only_messages_are_taken_and_each_is_bounded(client) -> None:
     ).is_success
 
 
+RAW = {**ACCEPT, "Content-Type": "application/json"}
+VERSIONS = [{}, {"MCP-Protocol-Version": "2025-06-18"}, {"MCP-Protocol-Version": "2026-07-28"}]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_id_that_is_none_is_refused_and_nothing_is_carried_out(client, unique, version: dict[str, str]) -> None:
+    run_id = held_run(client, unique("thread"), "w")
+    cancel = json.dumps({"name": "cancel_run", "arguments": {"run_id": run_id}})
+    for sent in ("{}", "[]", "null", "true", "1.5", "1.0", "1e3", '"' + "x" * 300 + '"', "9" * 300):
+        body = f'{{"jsonrpc":"2.0","id":{sent},"method":"tools/call","params":{cancel}}}'
+        reply = client.post("/mcp", content=body, headers={**RAW, **version})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, -32600), (sent, reply.text)
+        assert (reply.json()["id"], len(reply.content) < 400) == (None, True), reply.text
+    assert client.post("/mcp", content=body.replace("9" * 300, "NaN"), headers={**RAW, **version}).status_code == 400
+    assert "run.cancel_requested" not in types_of(client, run_id)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_errors_send_back_nothing_long_and_name_no_types_of_a_library(client, version: dict[str, str]) -> None:
+    long = "x" * 100_000
+    for sent in (
+        {"method": long},
+        {"method": "x" * 150, "params": {}},
+        {"method": 7},
+        {"method": "tools/list", "params": 7},
+        {"method": "tools/call", "params": {"name": long, "arguments": {}}},
+        {"method": "tools/call", "params": {"name": "get_run", "arguments": {long: 1}}},
+        {"method": "tools/call", "params": {"name": {"a": long}}},
+        {"method": "resources/read", "params": {"uri": long}},
+        {"method": "initialize", "params": {"protocolVersion": long}},
+        {"method": "completion/complete", "params": {"ref": long}},
+        {"result": 5},
+        {"error": long},
+        {"result": {}, "jsonrpc": long},
+        {long: 1},
+    ):
+        reply = client.post("/mcp", json={"jsonrpc": "2.0", "id": 1, **sent}, headers={**RAW, **version})
+        assert len(reply.content) < 2000, reply.text[:300]
+        assert not [word for word in ("pydantic", "JSONRPC", "validation error") if word in reply.text], reply.text
+
+
+def test_a_page_of_another_origin_asks_nothing(client, fresh_server) -> None:
+    call = message("tools/list")
+    for origin in ("https://evil.example", "null"):
+        assert client.post("/mcp", json=call, headers={**ACCEPT, "Origin": origin}).status_code == 403
+    server: Server = fresh_server(TOWERLOG_CORS_ORIGINS="https://app.example.com")
+    for origin in ("https://app.example.com", server.base_url):
+        assert server.client().post("/mcp", json=call, headers={**ACCEPT, "Origin": origin}).status_code == 200
+
+
 def test_an_answer_that_is_too_long_is_cut_and_says_so(server, client, unique) -> None:
     run_id = held_run(client, unique("thread"), "w")
     complete(client, run_id, "w", {"text": "é" * 400_000})

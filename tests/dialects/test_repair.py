@@ -148,6 +148,15 @@ def test_nothing_else_is_touched(text: bytes) -> None:
     assert repair(text) is None
 
 
+def test_numbers_that_are_none_may_become_texts() -> None:
+    text = b'{"a":NaN,"b":[-Infinity,"NaN",Infinity],"c":"\\"NaN","d":1}'
+    repaired = repair(text, words_as_text=True)
+    assert repaired is not None
+    wanted = {"a": "NaN", "b": ["-Infinity", "NaN", "Infinity"], "c": '"NaN', "d": 1}
+    assert json.loads(repaired.body) == wanted
+    assert [warning.field for warning in repaired.warnings] == ["a", "b.0", "b.2"]
+
+
 def test_of_many_places_some_are_named() -> None:
     text = b"[" + b",".join([b"NaN"] * (MAX_NAMED + 50)) + b"]"
     repaired = repair(text)

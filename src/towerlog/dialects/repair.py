@@ -66,15 +66,18 @@ class Repaired(msgspec.Struct, frozen=True):
     warnings: tuple[FieldWarning, ...]
 
 
-def repair(body: bytes, pause: Pause = go_on) -> Repaired | None:
-    """The body repaired; None where there is nothing that is repaired here. It may still be no JSON."""
+def repair(body: bytes, pause: Pause = go_on, *, words_as_text: bool = False) -> Repaired | None:
+    """The body repaired; None where there is nothing that is repaired here. It may still be no JSON.
+
+    `words_as_text`: `NaN` and `Infinity` become texts and not null, as the JSON of protobuf has them.
+    """
     text = body.removeprefix(_BOM)
     warnings = [FieldWarning(field="body", message=f"body: {BYTE_ORDER_MARK}")] if len(text) < len(body) else []
     if b"\x00" in text or b"\x01" in text or costs_of(text, 0, len(text), pause) > 1:
         return None
     has_words = b"NaN" in text or b"Infinity" in text
     mark = _unused_mark(text)
-    pass_ = _Pass(mark, has_words)
+    pass_ = _Pass(mark, has_words, words_as_text)
     text, pass_.marks = _as_utf8(text, mark, pause)
     pieces = [pass_.over(piece) for piece in _whole_pieces(text, pause)]
     repaired = b"".join([plain for plain, _ in pieces]).replace(mark + b"U", _REPLACEMENT)
@@ -119,8 +122,12 @@ def _as_utf8(text: bytes, mark: bytes, pause: Pause) -> tuple[bytes, int]:
 class _Pass:
     """One pass over a text, a piece at a time: what is wrong is replaced, and marked in a text beside it."""
 
-    def __init__(self, mark: bytes, has_words: bool) -> None:
+    def __init__(self, mark: bytes, has_words: bool, words_as_text: bool) -> None:
         """`mark` is in none of the pieces; `has_words`: numbers that are no JSON are looked for."""
+        # What stands for a word until the strings are back in their places, and what then becomes of that.
+        stands = {word: b"'%s%d'" % (mark, at) for at, word in enumerate(_BARE_WORDS)} if words_as_text else {}
+        self._stands = dict.fromkeys(_BARE_WORDS, b"null") | stands
+        self._texts = {stand: b'"%s"' % word for word, stand in stands.items()}
         self._half, self._number = mark + b"S", mark + b"N"
         self._has_words = has_words
         self._inside = False
@@ -154,12 +161,14 @@ class _Pass:
             if found:
                 marked = marked.replace(word, b"'" + self._number + b"'", max(MAX_NAMED + 1 - self.marks, 0))
                 marked = marked.replace(word, b"null")
-                plain = plain.replace(word, b"null")
+                plain = plain.replace(word, self._stands[word])
                 self.marks += found
         if plain == bare:
             return text, text
         pieces[outside::2] = plain.split(b'"')
         repaired = b'"'.join(pieces)
+        for stands, quoted in self._texts.items():
+            repaired = repaired.replace(stands, quoted)
         pieces[outside::2] = marked.split(b'"')
         return repaired, b'"'.join(pieces).replace(b"'" + self._number + b"'", b'"' + self._number + b'"')
 

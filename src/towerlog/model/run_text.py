@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from towerlog.errors import Invalid
+
 MAX_PART_CHARS = 4096
 """Of each part: a search finds what stands within. The input and the result keep their beginnings, talk its newest."""
 READ_BYTES = 4 * MAX_PART_CHARS
@@ -109,6 +111,13 @@ def words_of(asked: str) -> list[str]:
     quotes stand together, as one; a quote without its other says nothing."""
     found = (phrase.strip() or word.strip('"') for phrase, word in _ASKED.findall(searchable(asked)))
     return list(dict.fromkeys(filter(None, found)))[:MAX_WORDS]
+
+
+def check_asked(asked: str | None) -> None:
+    """Raises Invalid for a `q` that says something and no word: without words a search would find everything."""
+    if asked and not words_of(asked):
+        why = "has no word to look for; leave it out to list everything"
+        raise Invalid(f"q: {why}", field="q", details={"q": why})
 
 
 def hit_of(words: Sequence[str], places: Mapping[str, str | None]) -> Hit | None:

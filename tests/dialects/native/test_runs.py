@@ -92,6 +92,27 @@ async def test_a_wrong_filter_is_named(say: Any, query: str, field: str) -> None
     assert reply.headers["content-type"] == "application/problem+json"
 
 
+NO_WORDS = ("%22", "%22%22", "%20", "%00", "%22%20%22", "%22%00+%22%22", "%09%22")
+"""Of a search, as a URL has them: signs that are no words."""
+
+
+async def test_a_search_without_a_word_is_refused_and_finds_not_everything(say: Any) -> None:
+    run_id = (await say("POST", "/v1/threads/sought/runs", value={})).json["run_id"]
+    for path in (
+        "/api/v1/runs", "/api/v1/run-facets", "/api/v1/run-sums?by=agent", "/v1/runs", "/api/v1/threads",
+        "/api/v1/prices/listed",
+    ):  # fmt: skip
+        join = "&" if "?" in path else "?"
+        for q in NO_WORDS:
+            reply = await say("GET", f"{path}{join}q={q}")
+            assert reply.status == 422, (path, q)
+            assert b"has no word" in reply.body, (path, q)
+        assert (await say("GET", f"{path}{join}q=")).status == 200, path
+        assert (await say("GET", f"{path}{join}q=**")).status == 200, path
+    assert (await say("GET", "/api/v1/runs?q=...")).json["data"] == []
+    assert [one["run_id"] for one in (await say("GET", "/api/v1/runs?q=%22sought")).json["data"]] == [run_id]
+
+
 async def test_a_run_comes_with_its_descendants(say: Any) -> None:
     parent = (await say("POST", "/v1/threads/p/runs", value={"metadata": {"n": 1}})).json["run_id"]
     child = (await say("POST", "/v1/threads/c/runs", value={"parent_run_id": parent})).json["run_id"]

@@ -16,7 +16,7 @@ from towerlog.dialects.otlp import dialect as otlp
 from towerlog.dialects.otlp import protobuf
 from towerlog.dialects.otlp.dialect import DIALECT, MAX_SPANS
 from towerlog.dialects.otlp.protobuf import MAX_REQUEST_PARTS
-from towerlog.errors import Malformed, Overloaded, TooLarge, TowerlogError
+from towerlog.errors import Invalid, Malformed, Overloaded, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
 from towerlog.model.outcome import Appended, Stored
@@ -589,6 +589,47 @@ def test_a_refusal_has_the_encoding_of_its_request() -> None:
     assert otlp._recoded(reply, {b"content-type": JSON.encode()}) is reply
     body = otlp._recoded(reply, {b"content-type": PROTOBUF.encode()}).body
     assert body[:3] == b"\x08\x0e\x12"
+
+
+LISTS = {
+    "/v1/traces": ("resourceSpans", "scopeSpans", "spans"),
+    "/v1/logs": ("resourceLogs", "scopeLogs", "logRecords"),
+    "/v1/metrics": ("resourceMetrics",),
+}
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("word", ["5", "NaN", "Infinity", "-Infinity"])
+def test_what_is_no_list_is_refused_whatever_it_is(path: str, word: str) -> None:
+    body = word
+    for name in reversed(LISTS[path]):
+        for beside in ("", ',"more":NaN'):
+            with pytest.raises(Invalid):
+                decode(_below(path, name, body + beside), path)
+    for none in ("null", "[]"):
+        assert decode(_below(path, LISTS[path][0], none), path).items == []
+
+
+def _below(path: str, name: str, value: str) -> bytes:
+    """A request in which a member has a value, the lists above it around it."""
+    for above in reversed(LISTS[path][: LISTS[path].index(name)]):
+        name, value = above, f'[{{"{name}":{value}}}]'
+    return f'{{"{name}":{value}}}'.encode()
+
+
+@pytest.mark.parametrize("member", ["attributes", "events", "links", "status"])
+def test_a_span_with_no_number_in_the_place_of_a_list_is_refused_alone(member: str) -> None:
+    body = json.dumps(traces(span(1), span(2) | {member: "PLACE"})).replace('"PLACE"', "NaN")
+    refused = [one for one in decode(body.encode()).items if isinstance(one, Refusal)]
+    assert [one.field for one in refused] == [member]
+
+
+def test_a_number_that_json_has_not_is_the_text_of_protobuf_as_a_value() -> None:
+    body = json.dumps(traces(span(1, gen_ai__operation__name="invoke_agent", x=0.25)))
+    for word in ("NaN", "Infinity", "-Infinity"):
+        [begun, ended] = decode(body.replace("0.25", word).encode()).items
+        assert [begun, ended] == decode(body.replace("0.25", f'"{word}"').encode()).items
+        assert isinstance(begun, Draft)
 
 
 # Logs and metrics

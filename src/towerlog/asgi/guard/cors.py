@@ -40,9 +40,9 @@ class Cors:
         )
 
     def lets_in(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a page may open a socket, which no preflight asks for: one of ours, or of an origin that is named.
+        """Whether a page may open a socket or speak MCP: one of ours, or of an origin that is named.
 
-        Who is no browser names no origin.
+        No preflight asks for a socket, and MCP wants its servers to look. Who is no browser names no origin.
         """
         origin = headers.get(b"origin")
         if origin is None or self._any or origin.lower() in self._named:

@@ -42,6 +42,7 @@ from towerlog.model.question import (
     ListRuns,
     ListThreads,
 )
+from towerlog.model.run_text import check_asked
 from towerlog.model.times import format_optional_ms
 
 READ = scopes(Scope.READ)
@@ -227,6 +228,7 @@ def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> 
 
 def _decode_threads(call: Call) -> ListThreads:
     words = bounded_text(call.query.get("q"), "q")
+    check_asked(words)
     return ListThreads(limit_of(call), read_cursor("threads", call.query.get("cursor")), words)
 
 

@@ -125,13 +125,17 @@ def check_metrics(body: bytes) -> None:
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
-    """What a body says; one that is JSON but for what senders are known to get wrong is repaired."""
+    """What a body says; one that is JSON but for what senders are known to get wrong is repaired.
+
+    `NaN` and `Infinity` are read as the texts that protobuf has for them: in the place of a list they are refused as
+    any text is, where null would be a request of nothing.
+    """
     if has_too_many_parts(body):
         raise TooLarge(f"body: is made of more than {MAX_PARTS} parts", field="body")
     try:
         return _request(fields.decode(decoder, body), body)
     except Malformed:
-        repaired = repair(body)
+        repaired = repair(body, words_as_text=True)
         if repaired is None:
             raise
         return _request(fields.decode(decoder, repaired.body), repaired.body)
@@ -193,7 +197,7 @@ def _one(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
         return fields.decode(decoder, text)
     except Malformed:
         # A first pass over the request lets half of a surrogate pass.
-        repaired = repair(text)
+        repaired = repair(text, words_as_text=True)
         if repaired is None:
             raise
         return fields.decode(decoder, repaired.body)

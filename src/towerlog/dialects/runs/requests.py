@@ -39,6 +39,7 @@ from towerlog.dialects.steering_json import TextOrObject, input_text
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.lane import MAX_LABELS_BYTES
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
+from towerlog.model.run_text import check_asked
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
 
@@ -230,6 +231,7 @@ def _filter(query: Mapping[str, str]) -> RunFilter:
     if status and status not in STATUS_OF:
         raise invalid_field("status", "must be one of " + ", ".join(STATUS_OF))
     named: dict[str, Any] = {name: bounded_text(query.get(name), name) for name in _NAMED}
+    check_asked(named["q"])
     parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
         agent=agent_asked(query.get("agent"), "agent"),

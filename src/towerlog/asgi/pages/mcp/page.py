@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from towerlog.asgi.guard.cors import Cors
 from towerlog.asgi.pages.mcp.inner import Serve
+from towerlog.asgi.pages.mcp.messages import fault_of
 from towerlog.asgi.pages.mcp.tools import Tools
 from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
 from towerlog.dialects.base import Reply
 from towerlog.dialects.native.keys import ANYBODY
-from towerlog.errors import NotFound, TooLarge
+from towerlog.errors import Forbidden, NotFound, TooLarge
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of one message of a client: an answer of a person is the longest thing that it has to say."""
@@ -44,13 +46,14 @@ class McpPage:
     def __init__(self) -> None:
         """Until `attach` nobody is served."""
         self._of_server: tuple[RouteTable, Serve] | None = None
+        self._cors: Cors | None = None
         self._speaker: Speaker | None = None
         self._is_missing = False
         self._loading = asyncio.Lock()
 
-    def attach(self, table: RouteTable, serve: Serve) -> None:
-        """`serve` answers requests on the routes of the table."""
-        self._of_server = table, serve
+    def attach(self, table: RouteTable, serve: Serve, cors: Cors) -> None:
+        """`serve` answers requests on the routes of the table; `cors` says of which origins pages may ask."""
+        self._of_server, self._cors = (table, serve), cors
 
     def route(self) -> PageRoute:
         """The page. No part of the OpenAPI document, which has no words for a protocol inside a body."""
@@ -66,10 +69,13 @@ class McpPage:
         )
 
     async def _answer(self, visit: PageVisit) -> Reply:
+        assert self._cors is not None
+        if not self._cors.lets_in(visit.headers):
+            raise Forbidden("Pages of this origin may not ask: name it in TOWERLOG_CORS_ORIGINS.")
         if len(visit.body) > MAX_MESSAGE_BYTES:
             raise TooLarge(f"A message may have at most {MAX_MESSAGE_BYTES} bytes.")
         speaker = self._speaker or await self._loaded()
-        return await speaker.answer(visit)
+        return fault_of(visit.body) or await speaker.answer(visit)
 
     async def _loaded(self) -> Speaker:
         """Who speaks the protocol. Raises NotFound where the extra is not installed."""

@@ -15,6 +15,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
 from towerlog import __version__
+from towerlog.asgi.pages.mcp.messages import bounded
 from towerlog.asgi.pages.mcp.tools import RUN_URI_TEMPLATE, Tools
 from towerlog.asgi.replies import Message
 from towerlog.asgi.routes import PageVisit
@@ -116,7 +117,7 @@ class Protocol:
         await self._manager.handle_request(scope, receive, send)
         kind = next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), JSON)
         kept = tuple((name, value) for name, value in headers if name.lower() not in _DROPPED)
-        return Reply(status, bytes(body), kind, kept)
+        return Reply(status, bounded(bytes(body)), kind, kept)
 
     async def _list_tools(self, context: Any, _params: Any) -> types.ListToolsResult:
         principal = _visit_of(context).principal

@@ -38,7 +38,7 @@ from towerlog.model.price import (
     RepricedPage,
 )
 from towerlog.model.principal import Scope
-from towerlog.model.run_text import words_of
+from towerlog.model.run_text import check_asked, words_of
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import dollars_json
 
@@ -248,10 +248,11 @@ def _decode_list(call: Call) -> ListPrices:
 
 
 def _decode_listed(call: Call) -> FindListedPrices:
-    words = words_of(bounded_text(call.query.get("q"), "q") or "")
+    asked = bounded_text(call.query.get("q"), "q")
+    check_asked(asked)
     key = read_cursor("listed-prices", call.query.get("cursor"))
     provider, _, model = (key or "").partition(":")
-    return FindListedPrices(limit_of(call), tuple(words), None if key is None else (provider, model))
+    return FindListedPrices(limit_of(call), tuple(words_of(asked or "")), None if key is None else (provider, model))
 
 
 def _decode_get(call: Call) -> GetPrice:

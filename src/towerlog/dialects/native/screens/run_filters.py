@@ -14,6 +14,7 @@ from towerlog.dialects.fields import bounded_text, cost_nanos_of, invalid_field,
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.question import RunFilter
 from towerlog.model.run import Status
+from towerlog.model.run_text import check_asked
 
 MAX_PAIRS = 8
 """Members of the metadata, and labels, that a filter may name."""
@@ -75,6 +76,7 @@ class RunFilterQuery(msgspec.Struct, frozen=True):
 def read_filter(query: Mapping[str, str]) -> RunFilter:
     """What a query asks for. Raises Invalid."""
     named: dict[str, Any] = {name: bounded_text(query.get(name), name) for name in _NAMED}
+    check_asked(named["q"])
     parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
         agent=agent_asked(query.get("agent"), "agent"),
