@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant("money of a new run is not counted", reactions.count, "if not moved or", "if event.seq == 1 or"),
     Mutant("a tree is its root alone", reactions._above, "run_ids_above(row, find) if", "{row.run_id} if"),
     Mutant("a tree forgets what was spent before", reactions._spent_below, "    return spent", "    return 0"),
-    Mutant("a budget begins with nothing", commands._begun, "spent_nanos=stored", "spent_nanos=0"),
+    Mutant("a budget begins with nothing", commands._with_spent, "spent_nanos=stored", "spent_nanos=0"),
     Mutant("a change keeps what was told", fold._told_of, "counted.exceeded_told and end", "counted.exceeded_told"),
     Mutant("a run that begins is not stopped", reactions.stop_new, "if before is not None or", "if True or"),
     Mutant("who spends is not stopped", reactions._move, "if row.is_stopping():", "if False:"),

@@ -14,7 +14,6 @@ from typing import ParamSpec, TypeVar
 
 from towerlog.cli.commands import NotInstalled
 from towerlog.cli.escapes import visible
-from towerlog.cli.output import broken, screen_width
 from towerlog.config import BadSetting
 from towerlog.errors import (
     Overloaded,
@@ -164,8 +163,13 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
                 raise
             told = f"towerlog: {visible(words_of(error))}"
             # What a server refuses is a sentence; what the machine lacks is told without any more of it.
-            width = screen_width(sys.stderr) if isinstance(error, ApiError) else None
-            print("\n".join(broken(told, width) if width else [told]), file=sys.stderr)
+            print(_on_screen(told) if isinstance(error, ApiError) else told, file=sys.stderr)
             raise SystemExit(code) from None
 
     return run
+
+
+def _on_screen(sentence: str) -> str:
+    from towerlog.cli.output import broken, screen_width  # imports click, which may not be installed
+
+    return "\n".join(broken(sentence, screen_width(sys.stderr)))

@@ -141,3 +141,20 @@ async def test_of_so_many_it_is_known_and_the_first_are_asked_again(rig: Rig) ->
     found = await rows(rig)
     again = [trace for trace in many if [one.type for one in found[trace].pending][-1:] == ["pause"]]
     assert again == many[:2]
+
+
+async def test_a_budget_that_has_let_it_go_keeps_it_in_no_other_ones_pause(server: Running) -> None:
+    rig = server.rig
+    await rig.append(call("one", None))
+    first = await make(rig, action=BudgetAction.PAUSE)
+    await rig.append(call("one", DOLLAR))
+    await asks(rig, "one", "resume")
+    thread_id = (await rows(rig))["one"].thread_id
+    second = await make(rig, BudgetScope(thread_id=thread_id), amount_nanos=1, action=BudgetAction.PAUSE)
+    rig = await server.turn()
+    await rig.engine.sweep()
+    assert await wanted(rig, "one") == ["pause"], "by the second, which it has used up"
+    await rig.do(ChangeBudget(second.budget_id, amount_nanos=9 * DOLLAR))
+    await rig.engine.sweep()
+    assert (await read(rig, first)).is_exceeded
+    assert await wanted(rig, "one") == ["resume"]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.engine.audit.states import KEY_DIGEST, NUMBER, PASSWORD_DIGEST, PRICED
+from towerlog.model.agent import normal_name
 from towerlog.model.audit import Action, AuditEntry
 from towerlog.model.principal import Role
 
@@ -49,7 +50,16 @@ class ToldState(NamedTuple):
         if self.unsaid is None:
             return []
         names = sorted(was.keys() | now.keys() - self.unsaid)
-        return [name for name in names if was.get(name) != now.get(name)]
+        return [name for name in names if _as_read(name, was.get(name)) != _as_read(name, now.get(name))]
+
+
+def _as_read(member: str, value: Any) -> Any:
+    """A member of a state as its row is read: with one form of an agent's name, which entries of before may not have."""
+    if member == "agent" and isinstance(value, str):
+        return normal_name(value)
+    if member == "scope" and isinstance(value, dict) and value.get("agent") is not None:
+        return value | {"agent": normal_name(value["agent"])}
+    return value
 
 
 class FirstTold(NamedTuple):

@@ -99,7 +99,8 @@ def _let_go_on(plan: Plan, row: BudgetRow, run: RunRow) -> None:
     if run.is_terminal() or run.status is Status.CANCELLING:
         return
     for other in in_scope(plan, row.org, run.agent, run.thread_id, run):
-        if other.budget_id != row.budget_id and other.is_stopping() and other.action is BudgetAction.PAUSE:
+        is_another = other.budget_id != row.budget_id and run.run not in other.let_go
+        if is_another and other.is_stopping() and other.action is BudgetAction.PAUSE:
             owns_pause(plan, other, run)
             return
     reason = DELETED if row.deleted else ONLY_WARNS if row.is_exceeded else RESUMED
