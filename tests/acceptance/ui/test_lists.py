@@ -65,7 +65,7 @@ def test_many_runs_are_counted_before_they_are_cancelled(
     expect(page.get_by_role("row").filter(has_text="cancelled")).to_have_count(4)
     page.locator(f'[data-id="{made[1]}"]').get_by_role("checkbox").check()
     page.get_by_role("button", name="Retry …").click()
-    page.get_by_role("dialog", name="Retry 1 runs").get_by_role("button", name="Retry them").click()
+    page.get_by_role("dialog", name="Retry 1 run").get_by_role("button", name="Retry them").click()
     expect(page.get_by_role("row").filter(has_text="queued")).to_have_count(1)
 
 

@@ -54,7 +54,7 @@ class ToldState(NamedTuple):
 
 
 def _as_read(member: str, value: Any) -> Any:
-    """A member of a state as its row is read: with one form of an agent's name, which entries of before may not have."""
+    """A member of a state as its row is read: with one form of an agent's name, which older entries may not have."""
     if member == "agent" and isinstance(value, str):
         return normal_name(value)
     if member == "scope" and isinstance(value, dict) and value.get("agent") is not None:
