@@ -85,6 +85,15 @@ class FaultyServer(Server):
         return int(process.returncode)
 
 
+def is_refused(server: Server) -> bool:
+    """Whether a further large event is not acknowledged: it is refused, or the process ends before it answers."""
+    try:
+        reply = ingest(server.client(), sdk_event("step", "new", {"text": "x" * 200_000}, agent_name="b"))
+    except httpx2.RemoteProtocolError:
+        return True
+    return reply.status_code == 503
+
+
 def on_read_only(source: Path, place: Path, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     """A command that sees what is in `source` at `place`, where it cannot be written."""
     place.mkdir(exist_ok=True)

@@ -16,8 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.faults.disk import Disk, Faulty, FaultyServer, calls
-from tests.support.senders import ingest, sdk_event
+from tests.faults.disk import Disk, Faulty, FaultyServer, calls, is_refused
 from tests.support.wait import wait_until
 
 
@@ -119,7 +118,7 @@ def test_a_command_appends_nothing_to_what_a_failed_sync_has_lost(
 ) -> None:
     server = faulty(*filter(None, [defect]))
     server.fail("sync .db-wal EIO 0 1")
-    assert ingest(server.client(), sdk_event("step", "new", {"text": "x" * 200_000}, agent_name="b")).status_code == 503
+    assert is_refused(server)
     assert server.ended() == 70
     server.fail()
     made = server.cli("keys", "create", "--name", "after", "--scopes", "read", "--json")
