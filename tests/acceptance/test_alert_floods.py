@@ -120,7 +120,7 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
             flood = threads.submit(client.post, "/api/v1/events", json=batch(kind, "z", **data))
             before, had = metric(own, "towerlog_commits_total"), waited(own)
             took = beside(flood, post)
-            of_flood = metric(own, "towerlog_commits_total") - before - len(took)
+            commits_meanwhile = metric(own, "towerlog_commits_total") - before
             lasted, has = time.perf_counter() - began, waited(own)
         log.info(
             "%s: flood %.1f s; alone p99 %.0f ms; beside n %d p50 %.0f p99 %.0f ms; commits at most %s",
@@ -130,7 +130,8 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
         assert {one["status"] for one in ok(flood.result())["results"]} == {"stored"}
         assert count_alerts(client) == RULES * RUNS
         assert len(took) > 5, "the flood is long enough to be beside it"
-        assert of_flood >= RULES * RUNS / MAX_ALERTS_OF_COMMIT
+        # A post may be in a commit of the flood, so they are not taken off.
+        assert commits_meanwhile >= RULES * RUNS / MAX_ALERTS_OF_COMMIT
         assert most(had, has) <= MAX_COMMITS_BESIDE, has - had
 
 

@@ -55,6 +55,8 @@ class Purse:
     has_paused: bool = False
     paused: set[str] = field(default_factory=set)
     """Names of the runs that are paused by it."""
+    let_go: set[str] = field(default_factory=set)
+    """Names of the runs that people let go on since it was used up, and that have spent nothing since."""
     deleted: bool = False
 
     @property
@@ -75,7 +77,10 @@ class Purse:
         return f"{self.subject} has exceeded its budget of ${self.amount // DOLLAR}.00"
 
     def go_on(self) -> None:
-        self.step = "resume" if self.has_paused else None
+        self.step, self.let_go = "resume" if self.has_paused else None, set()
+
+    def stop_anew(self) -> None:
+        self.step, self.let_go = "stop", set()
 
 
 @dataclass(eq=False)
@@ -179,9 +184,10 @@ class Books:
             purse.spent += sums[purse.budget_id]
             self._tell(purse)
             if purse.stops and not was_stopping:
-                purse.step = "stop"
+                purse.stop_anew()
         for purse in counting:
             if purse.stops:
+                purse.let_go.discard(run.name)
                 self._stop(purse, run)
 
     def _tell(self, purse: Purse) -> None:
@@ -216,7 +222,7 @@ class Books:
         if not purse.stops:
             purse.go_on()
         elif not was_stopping or purse.step == "resume":
-            purse.step = "stop"
+            purse.stop_anew()
 
     def delete(self, purse: Purse) -> None:
         purse.deleted = True
@@ -240,10 +246,14 @@ class Books:
         for purse in hold.purses:
             purse.reserved -= hold.amount
 
-    def steer(self, run: Spender, action: str) -> None:
+    def steer(self, run: Spender, action: str, now: int) -> None:
         """A person says so; it is nobody else's pause from then on."""
         for purse in self.purses:
             purse.paused.discard(run.name)
+        if action == "resume":
+            for purse in self.in_scope(run, now):
+                if purse.stops:
+                    purse.let_go.add(run.name)
         self._ask(run, action)
 
     @staticmethod
@@ -254,6 +264,8 @@ class Books:
         return True
 
     def _stop(self, purse: Purse, run: Spender) -> None:
+        if run.name in purse.let_go:
+            return
         self._tell(purse)  # what a change of its amount has crossed
         if self._ask(run, "pause"):
             purse.paused.add(run.name)
@@ -279,7 +291,8 @@ class Books:
     def _let_go_on(self, purse: Purse, now: int) -> None:
         paused, purse.paused, purse.has_paused = purse.paused, set(), False
         for run in (self.runs[name] for name in paused):
-            others = [one for one in self.in_scope(run, now) if one.stops and one is not purse]
+            mine = self.in_scope(run, now)
+            others = [one for one in mine if one.stops and one is not purse and run.name not in one.let_go]
             if others:
                 others[0].paused.add(run.name)
                 others[0].has_paused = True

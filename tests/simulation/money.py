@@ -285,7 +285,7 @@ class Spending:
         run, action = self.chance.choice(list(self.books.runs.values())), self.chance.choice(("pause", "resume"))
         self.told.append(f"{run.name}: {action}")
         await self._do(SteerRun(run.run_id, action))
-        self.books.steer(run, action)
+        self.books.steer(run, action, self.clock.now_ms())
 
     async def _sweep(self) -> None:
         self.told.append("sweep")
