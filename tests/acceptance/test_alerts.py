@@ -305,47 +305,6 @@ def test_the_command_line_sets_rules_and_looks_after_messages(fresh_server, hook
 RECEIVERS = 8
 
 
-@pytest.mark.parametrize(("rules", "kills"), [(60, 2), pytest.param(200, 8, marks=pytest.mark.slow)])
-def test_one_event_tells_more_than_a_commit_has_room_for_and_the_server_dies_meanwhile(
-    tmp_path: Path, hooks: Hooks, rules: int, kills: int
-) -> None:
-    """Each rule tells each of its receivers once, in the order of the rules, whenever the server is killed."""
-    targets = [hooks.url(f"/{number}", f"127.0.0.{number + 1}") for number in range(10)]
-    env = {
-        **NO_LIMITS, "TOWERLOG_EGRESS_ALLOW": HERE, "TOWERLOG_WEBHOOK_RETRY_SECONDS": PAUSES,
-        "TOWERLOG_MAX_RULES_PER_KEY": "200",
-    }  # fmt: skip
-    with Server(tmp_path / "data", env) as server:
-        client = server.client()
-        made = [make(client, "error", *targets, name=f"rule {number}") for number in range(rules)]
-        fail(client, "r", event_id="e")
-        written = [_messages(client)]
-        while len(written) <= kills and written[-1] < rules * len(targets):
-            server.kill()
-            server.start()
-            written.append(wait_until(lambda: count if (count := _messages(client)) > written[-1] else 0, "some more"))
-        wait_until(lambda: _messages(client) == rules * len(targets), "all of them", deadline_s=120)
-        fail(client, "r", event_id="e")
-        wait_until(lambda: not every(client, "/api/v1/deliveries", state="pending"), "all were sent", deadline_s=120)
-        sent, fired = every(client, "/api/v1/deliveries")[::-1], every(client, "/api/v1/alerts")[::-1]
-        verified = server.cli("verify")
-        assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert written[0] < rules * len(targets)
-    assert [one["rule_id"] for one in fired] == [rule["rule_id"] for rule in made]
-    assert [(one["rule_id"], one["target"]) for one in sent] == [
-        (rule["rule_id"], target) for rule in made for target in targets
-    ]
-    assert {one["state"] for one in sent} == {"delivered"}
-    taken = {(one.message_id, one.json()["rule_id"]) for one in hooks.taken}
-    assert taken == {(one["webhook_id"], one["rule_id"]) for one in sent}
-    assert len(taken) == rules * len(targets)
-
-
-def _messages(client: httpx2.Client) -> int:
-    """How many are in the outbox."""
-    return len(every(client, "/api/v1/deliveries"))
-
-
 @pytest.mark.parametrize(
     ("runs", "kills"),
     [(12, 2), pytest.param(150, 6, marks=pytest.mark.slow), pytest.param(1250, 20, marks=pytest.mark.slow)],

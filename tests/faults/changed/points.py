@@ -40,6 +40,10 @@ def _has(field: str) -> Callable[..., bool]:
     return lambda _db, changes, *_: bool(getattr(changes, field))
 
 
+def _has_new_messages(_db: object, changes: Any, *_: object) -> bool:
+    return any(not delivery.tries for delivery in changes.deliveries.values())
+
+
 def _mode(name: str) -> Callable[..., bool]:
     def is_of(_db: Any, mode: int | None = None) -> bool:
         import apsw
@@ -100,6 +104,10 @@ POINTS = {
     ),
     "between the commit of a lease and its acknowledgement": Point(
         "claim", function=f"{WRITE}:write_changes", is_after=True, given=_has("lanes")
+    ),
+    # What one event tells, in several commits.
+    "after a commit of new messages": Point(
+        "telling", function=f"{WRITE}:write_changes", is_after=True, given=_has_new_messages
     ),
     # A start and a stop.
     "before the schema of a new store": Point("first start", function=f"{STORE}.connections.connection:migrate"),
