@@ -421,8 +421,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.decoding", "LARGE_BYTES", "bytes of a body above which only one is among them"),
         ("threads", "ASIDE_THREADS", "threads for long work that is not decoding"),
         ("asgi.shares.threads", "TURN_MS", "milliseconds after which the next of them has its turn"),
-        ("engine.commit.queue", "MAX_GROUP_COMMANDS", "commands in one commit"),
-        ("engine.commit.queue", "MAX_GROUP_WORK", "work of one commit in plain events, unless one command has more"),
+        ("engine.commit.group_size", "MAX_GROUP_COMMANDS", "commands in one commit"),
+        ("engine.commit.group_size", "MAX_GROUP_WORK", "work of one commit in plain events; one command may be more"),
+        ("engine.commit.group_size", "MIN_GROUP_WORK", "the same while commits take long to load and place"),
+        ("engine.commit.group_size", "PLACED_MS", "milliseconds from which on a commit counts as one that takes long"),
+        ("engine.commit.group_size", "GATHER_MS", "milliseconds for which what is on its way in may join a commit"),
         ("engine.commit.queue", "MAX_GROUP_BYTES", "bytes of events in one commit, unless one command has more"),
         (
             "engine.commands.long_histories",

@@ -11,10 +11,9 @@ import pytest
 
 from tests.support.factories import draft, facts_of
 from towerlog.engine.commit import queue as queue_module
+from towerlog.engine.commit.group_size import MAX_GROUP_COMMANDS, MAX_GROUP_WORK
 from towerlog.engine.commit.queue import (
     MAX_GROUP_BYTES,
-    MAX_GROUP_COMMANDS,
-    MAX_GROUP_WORK,
     MESSAGES_OF_WORK,
     WORK_OF_CHANGE,
     CommandQueue,

@@ -15,7 +15,8 @@ from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, MAX_GROUP_WORK, WORK_OF_CHANGE
+from towerlog.engine.commit.group_size import MAX_GROUP_COMMANDS, MAX_GROUP_WORK, PLACED_MS
+from towerlog.engine.commit.queue import WORK_OF_CHANGE
 from towerlog.engine.commit.writer import STEP_MS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.plan.plan import Plan
@@ -124,6 +125,27 @@ async def test_a_group_is_bounded(tmp_path: Path) -> None:
         assert commits == [MAX_GROUP_COMMANDS, 10]
         await all_at_once(rig, *(steps("x", 500) for _ in range(4)))
         assert commits[2:] == [1000, 1000]
+
+
+async def test_groups_are_smaller_while_they_take_long_to_place(rig: Rig) -> None:
+    """Whoever waits behind one waits for less, until they are placed fast again."""
+    commits, placed, takes_ms = count_commits(rig), rig.engine._writer._place_group, [0]
+
+    async def place(*group: Any) -> Any:
+        done = await placed(*group)
+        rig.clock.advance(takes_ms[0])
+        return done
+
+    rig.engine._writer._place_group = place  # type: ignore[method-assign]
+    for takes_ms[0], largest in ((0, 1000), (PLACED_MS + 1, 100), (0, 1000)):
+        for _ in range(4):
+            await all_at_once(rig, *(steps("x", 100) for _ in range(30)))
+        assert max(commits[-3:]) == largest, commits
+    takes_ms[0], before = PLACED_MS + 1, len(commits)
+    for _ in range(200):
+        await rig.do(steps("y"))
+    await all_at_once(rig, *(steps("x", 100) for _ in range(30)))
+    assert max(commits[before:]) == 1000, "small ones tell nothing of large ones"
 
 
 def starts(name: str, count: int) -> Append:

@@ -39,9 +39,9 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     ),
     "checkpoint": (lambda db: lookups.checkpoint(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
     "checkpoints-of-trace": (lambda db: lookups.checkpoints_waiting(db, 1, "x", 1), "run_by_trace (org=?"),
-    "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),
+    "nodes": (lambda db: lookups.last_node(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),
     "length": (lambda db: lookups.chain_length(db, 1, b"k"), "node_by_key (org=? AND key=?)"),
-    "metas": (lambda db: lookups.metas_known(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
+    "metas": (lambda db: lookups.last_metas(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
     "lanes": (lambda db: queue.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
     "expired": (lambda db: queue.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
     "cancelling": (
@@ -67,7 +67,8 @@ def test_a_look_up_goes_by_an_index(some: apsw.Connection, name: str) -> None:
     question, words = BY_INDEX[name]
     steps = [step for found in plans_of(some, lambda: question(some)).values() for step in found]
     assert any(words in step for step in steps), steps
-    assert not [step for step in steps if step.startswith("SCAN")], steps
+    given = ("SCAN json_each ", "SCAN wanted VIRTUAL TABLE")
+    assert not [step for step in steps if step.startswith("SCAN") and not step.startswith(given)], steps
 
 
 @pytest.mark.parametrize("ref", [RunById(ROW.run_id), RunByForeignId("s:one", "t"), traced("x", "t")], ids=repr)

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 
 from towerlog.ambient import ServingTime
+from towerlog.engine.commit.group_size import MAX_GROUP_COMMANDS, MAX_GROUP_WORK, GroupSize
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
 from towerlog.engine.commit.waits import CommitWaits
@@ -26,10 +27,7 @@ from towerlog.model.retention import ClearRetention, MarkErased, MarkThreadErase
 from towerlog.store.base import Store
 from towerlog.store.values import ReplyBody
 
-MAX_GROUP_COMMANDS = 512
 MAX_GROUP_BYTES = 4 * 1024 * 1024
-MAX_GROUP_WORK = 1024
-"""Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
 WORK_OF_REFUSED = 4
@@ -127,6 +125,7 @@ class CommandQueue:
         self._ends: dict[int, int] = {}
         """Where the last command of an organisation ended that has none now."""
         self._number = 0
+        self.size = GroupSize()
         self.count = 0
         """How many wait."""
 
@@ -250,11 +249,12 @@ class CommandQueue:
                 own = submission.work
                 work += own
                 size += submission.size
-                if group and (work > MAX_GROUP_WORK or size > MAX_GROUP_BYTES):
+                if group and (work > self.size.most or size > MAX_GROUP_BYTES):
                     break
                 if not group:
                     self._begun = begins
                 group.append(submission)
+                self.size.taken = work
                 submission.ends = begins + own
             line.pop()
             if not submission.is_large:

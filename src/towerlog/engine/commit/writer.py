@@ -16,7 +16,7 @@ from typing import TypeVar
 from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
+from towerlog.engine.commit.queue import Intake, cut, parted
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect, singly
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
 from towerlog.engine.commit.waits import BEYOND
@@ -215,10 +215,10 @@ class Writer:
 
         It ends when a turn of the event loop brings nothing more, so a command that is alone waits for one turn.
         """
-        for _ in range(MAX_GATHER_TURNS):
+        for turn in range(MAX_GATHER_TURNS):
             waiting = self._queue.count
             await asyncio.sleep(0)
-            if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
+            if self._queue.count == waiting or self._queue.size.is_enough(waiting, turn, self._serving.clock):
                 return
 
     async def _write(self, group: list[Submission]) -> None:
@@ -228,6 +228,8 @@ class Writer:
                 if not self._store.exclusive:
                     self._cache = await held_cache(unit, self._cache, group)
                 plan, outcomes = await self._place_group(unit, group, began)
+                if self._store.exclusive and self._queue.size.taken * 2 > self._queue.size.most:
+                    self._queue.size.note(self._serving.now().serving_ms - began.serving_ms)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
                 plan.settle()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
+from towerlog.engine.commit.group_size import MAX_GROUP_WORK
+from towerlog.engine.commit.queue import BYTES_OF_WORK, WORK_OF_REFUSED, work_of_item
 from towerlog.engine.commit.turn import ContentGone, PlanFull
 from towerlog.engine.control.heard import note_repeat
 from towerlog.engine.control.receipts import commands_with, polled_run, with_receipts

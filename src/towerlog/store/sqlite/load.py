@@ -39,8 +39,8 @@ from towerlog.store.values import Found, Kind, Loaded, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
-MAX_KEYS_AT_ONCE = 512
-"""Prefixes of a history, or of a meta list, that are looked up in one go, the longest first."""
+FIRST_KEYS, MAX_KEYS_AT_ONCE = 8, 512
+"""Prefixes of a history, or of a meta list, that are looked up at first, and at most, by one statement."""
 MAX_RUNS_AT_ONCE = 500
 """Runs to one statement."""
 
@@ -142,7 +142,7 @@ def _nodes(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> di
 
 def known_nodes(db: apsw.Connection, org: int, prefixes: Sequence[bytes]) -> int:
     """How long the longest of the prefixes of a history is that has a node."""
-    return _longest(prefixes, lambda some: lookups.nodes_known(db, org, some))
+    return _longest(prefixes, lambda some: lookups.last_node(db, org, some))
 
 
 def _chains(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:
@@ -155,17 +155,17 @@ def _metas(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> di
 
 def known_metas(db: apsw.Connection, org: int, prefixes: Sequence[bytes]) -> int:
     """How long the longest of the prefixes of a meta list is that is stored."""
-    return _longest(prefixes, lambda some: lookups.metas_known(db, org, some))
+    return _longest(prefixes, lambda some: lookups.last_metas(db, org, some))
 
 
-def _longest(prefixes: Sequence[bytes], known: Callable[[Sequence[bytes]], set[bytes]]) -> int:
+def _longest(prefixes: Sequence[bytes], last_stored: Callable[[Sequence[bytes]], int]) -> int:
     """Not each prefix is stored, so each is asked for; the longest first, since a turn mostly adds a little."""
-    for end in range(len(prefixes), 0, -MAX_KEYS_AT_ONCE):
-        begin = max(0, end - MAX_KEYS_AT_ONCE)
-        some = prefixes[begin:end]
-        stored = known(some)
-        if stored:
-            return next(begin + index + 1 for index in range(len(some) - 1, -1, -1) if some[index] in stored)
+    end, count = len(prefixes), FIRST_KEYS
+    while end:
+        begin = max(0, end - count)
+        if stored := last_stored(prefixes[begin:end]):
+            return begin + stored
+        end, count = begin, min(count * FIRST_KEYS, MAX_KEYS_AT_ONCE)
     return 0
 
 

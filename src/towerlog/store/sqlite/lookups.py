@@ -41,12 +41,25 @@ _SPANS_ABOVE = (
     " AND event.event_id IN (at, at || '.start', at || '.call')"
     " ORDER BY runs.key, CASE event.event_id WHEN at THEN 0 WHEN at || '.start' THEN 1 ELSE 2 END LIMIT 1),"
     " CASE WHEN at NOT GLOB '*[^0-9a-f]*' THEN ?4 ->> at END)"
-    " FROM way WHERE at IS NOT NULL LIMIT ?5) SELECT at, (SELECT coalesce(facts, x'')"
-    " FROM json_each(?2) AS runs CROSS JOIN event WHERE event.run = runs.value AND event.event_id = at LIMIT 1)"
+    " FROM way WHERE at IS NOT NULL LIMIT ?5) SELECT json_group_array(json_array(at, (SELECT hex(coalesce(facts, x''))"
+    " FROM json_each(?2) AS runs CROSS JOIN event WHERE event.run = runs.value AND event.event_id = at LIMIT 1)))"
     " FROM way WHERE at IS NOT NULL"
 )
-"""Spans on ways up, the ids of which are digits and small letters. A circle ends where it closes."""
+"""Spans on ways up, the ids of which are digits and small letters. A circle ends where it closes. All are one row: apsw
+gives the interpreter lock back for each, and waits up to half a millisecond for it while the event loop is at work."""
 _WITHOUT_DATA = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
+_EVENTS_BY_ID = (
+    "WITH wanted (nth, of_run, id, erased) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))"
+    f" SELECT {_WITHOUT_DATA}, nth FROM wanted CROSS JOIN event WHERE run = of_run AND event_id IN (id, erased)"
+)
+"""All by one statement, and one row for each that there is, for the same reason: most of them are new."""
+MAX_IDS_AT_ONCE = 500
+_LAST_NODE, _LAST_METAS = (
+    "SELECT wanted.key FROM json_each(?2) AS wanted WHERE EXISTS"
+    f" (SELECT 1 FROM {table} AS stored WHERE stored.org = ?1 AND stored.key = unhex(wanted.value)) LIMIT 1"
+    for table in ("node", "meta_list")
+)
+_read_spans = json.Decoder(list[tuple[str, str | None]]).decode
 
 
 def counters(db: apsw.Connection, org: int) -> Counters:
@@ -107,12 +120,12 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
 
     What is not read cannot be held against its hash: nothing of such an event is shown but its place.
     """
-    sql = f"SELECT {_WITHOUT_DATA} FROM event WHERE run = ? AND event_id IN (?, ?)"
     found: dict[tuple[int, str], Logged] = {}
-    for key in wanted:
-        run, event_id = key
-        for row in db.execute(sql, (run, event_id, erased_id(event_id))):
-            found[key] = _readable(db, row)
+    for start in range(0, len(wanted), MAX_IDS_AT_ONCE):
+        some = wanted[start : start + MAX_IDS_AT_ONCE]
+        ids = json.encode([(run, event_id, erased_id(event_id)) for run, event_id in some]).decode()
+        for row in db.execute(_EVENTS_BY_ID, (ids,)):
+            found[some[row[-1]]] = _readable(db, row[:-1])
     return found
 
 
@@ -123,8 +136,9 @@ def spans_above(db: apsw.Connection, ways: Sequence[SpanWay]) -> dict[SpanWay, d
         of_trace = list(some)
         starts, runs = (json.encode(one).decode() for one in ([way.span_id for way in of_trace], trace.runs))
         bound = sum([way.levels for way in of_trace])
-        spans = db.execute(_SPANS_ABOVE, (starts, runs, trace.turns, trace.unstored, bound))
-        found |= dict.fromkeys(of_trace, links_of(spans))
+        spans = _read_spans(one(db, _SPANS_ABOVE, (starts, runs, trace.turns, trace.unstored, bound)))
+        links = links_of((at, None if facts is None else bytes.fromhex(facts)) for at, facts in spans)
+        found |= dict.fromkeys(of_trace, links)
     return found
 
 
@@ -179,10 +193,9 @@ def checkpoints_waiting(db: apsw.Connection, org: int, trace_id: str, step_index
     return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, trace_id, step_index))]
 
 
-def nodes_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
-    """Which of these history nodes are stored."""
-    sql = "SELECT 1 FROM node WHERE org = ? AND key = ?"
-    return {key for key in keys if one(db, sql, (org, key)) is not None}
+def last_node(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> int:
+    """The number of the last of these history nodes that is stored, from 1 on; 0: none is."""
+    return _last_stored(db, _LAST_NODE, org, keys)
 
 
 def chain_length(db: apsw.Connection, org: int, key: bytes) -> int | None:
@@ -191,10 +204,15 @@ def chain_length(db: apsw.Connection, org: int, key: bytes) -> int | None:
     return found
 
 
-def metas_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
-    """Which of these meta lists are stored."""
-    sql = "SELECT 1 FROM meta_list WHERE org = ? AND key = ?"
-    return {key for key in keys if one(db, sql, (org, key)) is not None}
+def last_metas(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> int:
+    """The same of meta lists."""
+    return _last_stored(db, _LAST_METAS, org, keys)
+
+
+def _last_stored(db: apsw.Connection, sql: str, org: int, keys: Sequence[bytes]) -> int:
+    newest_first = json.encode([key.hex() for key in reversed(keys)]).decode()
+    place: int | None = one(db, sql, (org, newest_first))
+    return 0 if place is None else len(keys) - place
 
 
 def runs_cancelling(db: apsw.Connection, after: tuple[int, int], limit: int) -> list[RunRow]:
