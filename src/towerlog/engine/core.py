@@ -81,6 +81,7 @@ class Engine:
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
         reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
+        reactions = reactions._replace(latest_wall=self._serving.latest_wall)
         parts = (store, self._serving, ids, VERBS, wake.committed, reactions._replace(thresholds=settings.thresholds))
         self._writer = Writer(
             *parts,

@@ -6,8 +6,6 @@ attempt. So it is waited for HEARD_LATE_MS longer, and what that time decides is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from towerlog.ambient import ServingTime
 from towerlog.engine.plan.plan import Plan
 
@@ -36,15 +34,21 @@ class Unheard:
             heard_after = max(heard_after, until)
         return found
 
-    def is_over(self, at_ms: int, now_ms: int) -> bool:
-        """Whether it is too late for what was to be said by then, in wall ms."""
-        return _is_over(at_ms, now_ms, self.stretches)
+    def is_ended(self, at_ms: int) -> bool:
+        """As `has_ended`, as of now."""
+        return at_ms <= self._serving.latest_wall()
 
 
 def has_come(plan: Plan, at_ms: int) -> bool:
-    """Whether it is too late for what was to be said by then, in wall ms, when this group is placed."""
-    return _is_over(at_ms, plan.now_ms, plan.reactions.unheard)
+    """Whether it is too late for what was to be said by then, in wall ms, when this group is placed.
+
+    Only of what leaves an event when its time comes: a process that begins knows nothing of the time before it, and
+    takes all of it for time in which nobody could be heard.
+    """
+    return at_ms <= plan.now_ms and not any(after < at_ms <= until for after, until in plan.reactions.unheard())
 
 
-def _is_over(at_ms: int, now_ms: int, unheard: Callable[[], Iterable[tuple[int, int]]]) -> bool:
-    return at_ms <= now_ms and not any(after < at_ms <= until for after, until in unheard())
+def has_ended(plan: Plan, at_ms: int) -> bool:
+    """Whether a right that was given until then, in wall ms, has ended: it leaves no trace by which a later process
+    would know, so no outage, no start and no setting of the clock gives it more time."""
+    return at_ms <= max(plan.now_ms, plan.reactions.latest_wall())
