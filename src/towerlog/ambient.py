@@ -169,13 +169,11 @@ class ServingTime:
         """Steady ms between which the time stands for an outage that is over, until its grace is."""
         self._stood_still_ms = clock.stood_still_ms()
         self._told_ms = self._listening_since = self._goes_until = clock.steady_ms()
-        self._latest_wall_ms = clock.now_ms()
-        self._spans = deque([_Span(self._told_ms, self._latest_wall_ms - self._told_ms)], maxlen=MAX_SPANS)
+        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
 
     def now(self) -> Reading:
         """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""
         wall_ms, steady_ms = self.clock.now_ms(), self.clock.steady_ms()
-        self._latest_wall_ms = max(self._latest_wall_ms, wall_ms)
         if self._over is not None and steady_ms >= self._over[1]:
             self._left_out_ms += self._over[1] - self._over[0]
             self._over = None
@@ -310,11 +308,6 @@ class ServingTime:
         found = [(new.began_at, new.began_at + old.offset_ms, new.began_at + new.offset_ms) for old, new in pairs]
         stands_since = self.wall_as_read(now.serving_ms)
         return [*found, (now.serving_ms, stands_since, MAX_STAMP)] if now.wall_ms - stands_since > JUMP_MS else found
-
-    def latest_wall(self) -> int:
-        """The latest time that the wall clock has shown to this process: setting it back does not take that back."""
-        self.now()
-        return self._latest_wall_ms
 
     def highest_stamp(self) -> int:
         """Later than whatever this process has stamped; what is past it was stamped by a wrong clock before."""

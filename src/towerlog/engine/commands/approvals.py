@@ -107,7 +107,10 @@ def _answered(plan: Plan, principal: Principal, command: AnswerApproval) -> Appr
     if closed_question(row, ref.seq) is not None:
         raise refusal_of_closed(plan, row, ref.seq)
     content = command.content if command.decision is None else command.decision.value
-    give_input(plan, principal, GiveInput(ref.run_id, content or "", ref.seq, "input", command.link, ref.asked_seq()))
+    answer = GiveInput(
+        ref.run_id, content or "", ref.seq, "input", command.link, ref.asked_seq(), is_text=command.is_text
+    )
+    give_input(plan, principal, answer)
     return ApprovalAnswered(ref, ApprovalState.ANSWERED)
 
 

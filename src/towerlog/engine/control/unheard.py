@@ -19,9 +19,11 @@ class Unheard:
     def __init__(self, serving: ServingTime) -> None:
         """`serving`: when it could be heard."""
         self._serving = serving
+        self._latest_ms = 0
 
     def stretches(self) -> list[tuple[int, int]]:
         """(after, until) in wall ms, the earliest first: what was to come in one of them has not come yet."""
+        self.latest_wall()
         leaps, since = self._serving.leaps(), self._serving.now().serving_ms - HEARD_LATE_MS
         return sorted((before, after) for at, before, after in leaps if at > since and before < after)
 
@@ -34,9 +36,15 @@ class Unheard:
             heard_after = max(heard_after, until)
         return found
 
+    def latest_wall(self) -> int:
+        """The latest time, in ms, that the wall clock has shown here: setting it back does not take that back. It is
+        read with each look at what expires, so at least each time that a timer looks."""
+        self._latest_ms = max(self._latest_ms, self._serving.now().wall_ms)
+        return self._latest_ms
+
     def is_ended(self, at_ms: int) -> bool:
         """As `has_ended`, as of now."""
-        return at_ms <= self._serving.latest_wall()
+        return at_ms <= self.latest_wall()
 
 
 def has_come(plan: Plan, at_ms: int) -> bool:

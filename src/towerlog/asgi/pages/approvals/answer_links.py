@@ -31,6 +31,7 @@ from towerlog.errors import (
     TooLarge,
     TowerlogError,
 )
+from towerlog.model.agent import is_blank
 from towerlog.model.answer_link import NO_LINK, is_told_by, may_answer_by_link, opened
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, GetApproval
 from towerlog.model.approval_views import ApprovalAnswered, ApprovalView
@@ -228,6 +229,6 @@ def _command(link: AnswerLink, form: Mapping[str, str]) -> AnswerApproval:
             raise invalid_field("decision", "must be approve or deny")
         return AnswerApproval(link.ref, ApprovalDecision(decision), None, reason, link)
     content = form.get("content", "").replace("\r\n", "\n")
-    if not content.strip():  # more likely sent by mistake than meant
+    if is_blank(content):  # more likely sent by mistake than meant
         raise invalid_field("content", "must not be blank")
     return AnswerApproval(link.ref, None, content_of(msgspec.Raw(msgspec.json.encode(content))), reason, link)
