@@ -12,12 +12,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 
 from tests.acceptance.feeds import Json, ok
 from tests.support.hooks import HERE, Hooks, often, receiving_hooks
 from tests.support.senders import ingest, sdk_event
-from tests.support.server import NO_LIMITS, Server
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
+from towerlog.cli.main import main
 
 ABSENT = "01890000-0000-7000-8000-00000000dead"
 PAUSES = "1,1,1"
@@ -119,6 +121,9 @@ def test_a_rule_is_made_read_changed_and_deleted(server, unique) -> None:
     assert every(client, "/api/v1/alert-rules") == []
 
 
+SCOPE = ("agent", "thread_id", "run_id", "label", "persona")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -139,6 +144,9 @@ def test_a_rule_is_made_read_changed_and_deleted(server, unique) -> None:
         ({"scope": {"run_id": "x"}}, "scope.run_id"),
         ({"scope": {"run_id": ABSENT}}, "scope.run_id"),
         ({"scope": {"organisation": True, "agent": "a"}}, "scope"),
+        *(({"scope": {name: empty}}, f"scope.{name}") for name in SCOPE for empty in ("", " ", "\u200b", None)),
+        ({"scope": {"agent": "", "label": "x"}}, "scope.agent"),
+        ({"scope": {"organisation": False}}, "scope.organisation"),
         ({"name": " "}, "name"),
         ({"colour": "red"}, "colour"),
         ({"cooldown_minutes": -1}, "cooldown_minutes"),
@@ -377,3 +385,40 @@ def _fail_runs_while_it_is_killed(server: Server, client: httpx2.Client, hooks: 
         is_up.set()
     for thread in threads:
         thread.join()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/alert-rules", "/alerts"])
+@pytest.mark.parametrize("empty", ["", " ", None])
+def test_a_scope_that_is_empty_makes_no_rule_wider(client, unique, path: str, empty: str | None) -> None:
+    body = {"name": unique("rule"), "trigger": "error", "scope": {"agent": "a"}, "act": "cancel"}
+    made = client.post(path, json=body).json()
+    for name in SCOPE:
+        for scope in ({name: empty}, {name: empty, "label" if name == "agent" else "agent": "a"}):
+            for refused in (
+                client.patch(f"{path}/{made['rule_id']}", json={"scope": scope}),
+                client.post(path, json=body | {"scope": scope}),
+            ):
+                assert (refused.status_code, f"scope.{name}" in refused.text) == (422, True), refused.text
+    assert client.get(f"{path}/{made['rule_id']}").json()["scope"] == {"agent": "a"}
+    client.delete(f"{path}/{made['rule_id']}").raise_for_status()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["runs?agent=", "runs?thread_id=", "runs?label=%20", "usage?agent=", "alerts?rule_id=", "approvals?run_id="],
+)
+def test_a_filter_that_is_empty_lists_nothing(client, query: str) -> None:
+    refused = client.get(f"/api/v1/{query}")
+    name = query.partition("?")[2].partition("=")[0]
+    assert (refused.status_code, list(refused.json()["errors"])) == (422, [name])
+
+
+@pytest.mark.parametrize(
+    "command", [["alerts", "set", "x", "--trigger", "error"], ["budgets", "set", "x", "--amount", "1"], ["runs", "ls"]]
+)
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_option_that_is_empty_is_refused_by_its_name(server, client, command: list[str], empty: str) -> None:
+    env = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+    done = CliRunner().invoke(main, [*command, "--agent", empty], env=env)
+    assert (done.exit_code, "--agent" in done.output) == (2, True), done.output
+    assert "x" not in [one["name"] for one in client.get("/api/v1/alert-rules").json()["data"]]

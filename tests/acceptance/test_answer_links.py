@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.acceptance.test_stream_tickets import ticket_of
 from tests.support.senders import Json
 from tests.support.server import Server
 from tests.support.wait import wait_until
+from towerlog.model.times import format_ms
 
 # A link is a right, whatever it answers.
 pytestmark = pytest.mark.every_value
@@ -156,6 +158,49 @@ def test_a_link_that_has_expired_answers_nothing(client: httpx2.Client, anonymou
     late = anonymous.post(path, data=FORMS[one["kind"]])
     assert (late.status_code, "expired" in late.text) == (410, True)
     assert open_of(client, one["run_id"])
+
+
+def test_an_expired_link_shows_nothing_of_what_was_asked(
+    client: httpx2.Client, anonymous: httpx2.Client, one: Json
+) -> None:
+    path = link_to(client, one, expires_in_seconds=1)["path"]
+    wait_until(lambda: anonymous.get(path).status_code == 410, "the end of the link")
+    forms: list[Json] = [
+        {},
+        {"content": ""},
+        {"content": " "},
+        {"decision": "perhaps"},
+        {"content": "x", "decision": "deny"},
+    ]
+    for form in forms:
+        late = anonymous.post(path, data=form, headers={"content-type": "application/x-www-form-urlencoded"})
+        assert (late.status_code, "<form" in late.text) == (410, False), form
+
+
+def test_a_link_to_what_is_closed_shows_no_form_whatever_is_sent(
+    client: httpx2.Client, anonymous: httpx2.Client, one: Json
+) -> None:
+    path = link_to(client, one)["path"]
+    assert anonymous.post(path, data=FORMS[one["kind"]]).status_code == 200
+    late = anonymous.post(path, data={"content": ""})
+    assert (late.status_code, "<form" in late.text) == (409, False)
+
+
+def test_a_link_that_has_expired_stays_expired_after_each_start(fresh_server: FreshServer, unique: Unique) -> None:
+    own = fresh_server()
+    one = asked_by_steps(own.client(), unique)
+    path = link_to(own.client(), one, expires_in_seconds=1)["path"]
+    wait_until(lambda: own.client(None).get(path).status_code == 410, "the end of the link")
+    unseen = link_to(own.client(), one, expires_in_seconds=1)
+    for end in (own.kill, own.stop):
+        end()
+        # It ends while the server is down, at the latest: that gives it no more time either.
+        wait_until(lambda: format_ms(time.time_ns() // 1_000_000) > unseen["expires_at"], "the end of the other link")
+        own.start()
+        for old in (path, unseen["path"]):
+            assert own.client(None).get(old).status_code == 410
+            assert own.client(None).post(old, data={"content": "yes"}).status_code == 410
+        assert open_of(own.client(), one["run_id"])
 
 
 def changed(path: str) -> list[str]:

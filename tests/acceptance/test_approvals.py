@@ -265,8 +265,10 @@ def test_a_link_to_replaced_tool_calls_says_so(client: httpx2.Client, unique: Un
         ({"type": "boolean"}, False, "false"),
         ({"type": "string"}, None, '"null"'),
         ({"type": "integer"}, "", None),
-        (None, "", None),
-        (None, " ", None),
+        *(
+            (None, content, None)
+            for content in ("", " ", "\u200b", "\u3000", None, 0, False, {}, [], ["yes"], {"a": 1})
+        ),
     ],
 )
 def test_null_and_the_empty_text_are_answers_where_the_schema_takes_them(

@@ -115,6 +115,11 @@ def test_a_dry_run_tells_how_a_budget_would_be_and_changes_nothing(org) -> None:
         ({"scope": {}}, "scope"),
         ({"scope": {"agent": "a", "thread_id": "t"}}, "scope"),
         ({"scope": {"organisation": False}}, "scope"),
+        *(
+            ({"scope": {"organisation": True, name: empty}}, f"scope.{name}")
+            for name in ("agent", "thread_id", "run_id")
+            for empty in ("", " ", None)
+        ),
         ({"scope": {"run_id": "no"}}, "scope.run_id"),
         ({"scope": {"run_id": ABSENT}}, "scope.run_id"),
         ({"scope": {"team": "a"}}, "scope.team"),

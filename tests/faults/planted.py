@@ -1593,8 +1593,15 @@ ASKING = (
         "a link does not expire",
         "acceptance/test_answer_links.py::test_a_link_that_has_expired_answers_nothing",
         "towerlog.engine.commands.approvals",
-        "if has_come(plan, link.expires_at):",
+        "if has_ended(plan, link.expires_at):",
         "if False:",
+    ),
+    Fault(
+        "a link that has ended is good again once the clock is set back",
+        "engine/commands/test_approvals.py::test_a_link_that_has_ended_never_comes_back",
+        "towerlog.engine.control.unheard",
+        "return at_ms <= max(plan.now_ms, plan.reactions.latest_wall())",
+        "return at_ms <= plan.now_ms",
     ),
     Fault(
         "any signature is ours",

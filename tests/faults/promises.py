@@ -1138,6 +1138,8 @@ ASKING = (
             f"{LINKS}::test_opening_a_link_changes_nothing_however_often",
             f"{LINKS}::test_the_form_answers_once_in_the_name_of_whom_it_was_sent_to",
             f"{LINKS}::test_a_link_that_has_expired_answers_nothing",
+            f"{LINKS}::test_a_link_that_has_expired_stays_expired_after_each_start",
+            "engine/commands/test_approvals.py::test_a_link_that_has_ended_never_comes_back",
             f"{LINKS}::test_a_token_that_was_changed_is_no_link",
             f"{LINKS}::test_a_link_is_worth_what_the_key_of_its_maker_is",
             f"{MESSAGES}::test_a_link_is_worth_nothing_without_its_rule_and_its_channel",

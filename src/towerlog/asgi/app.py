@@ -187,7 +187,7 @@ class App:
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
         self.pages.mcp.attach(self.table, self._service.serve, components.cors)
-        self.pages.links.attach(node.engine, node.store, self._clock, secret)
+        self.pages.links.attach(node.engine, node.store, secret)
         url, idle_ms = components.settings.public_url, self._config.session_idle_ms
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
         managed_by = self._config.organisations_managed_by

@@ -19,6 +19,7 @@ from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import BodyKind, Dialect, Endpoint, Reply
 from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
 from towerlog.errors import Malformed, MethodNotAllowed, NotFound, TowerlogError
+from towerlog.model.agent import is_blank
 from towerlog.model.principal import Principal, Scope
 
 MAX_PATH_BYTES = 8192
@@ -134,8 +135,8 @@ class Route:
         return found
 
     def query_of(self, text: bytes) -> Mapping[str, str]:
-        """The query's parameters. Raises Invalid for one that is not read here, for a mistyped filter must not list
-        all, and for one that comes twice."""
+        """The query's parameters. Raises Invalid for one that is not read here or is blank, for a mistyped filter must
+        not list all, and for one that comes twice."""
         query = parse_query(text, once=self._query is not None)
         if TICKET in query and self.is_stream:
             query = {name: value for name, value in query.items() if name != TICKET}
@@ -143,6 +144,10 @@ class Route:
             name = next(name for name in query if name not in self._query)
             known = ", ".join(sorted(self._query)) or "none"
             raise invalid_field(name[:MAX_SHOWN_CHARS], f"is not a query parameter of this endpoint; it takes {known}")
+        if self._query is not None:
+            for name, value in query.items():
+                if is_blank(value):
+                    raise invalid_field(name, "must not be blank: leave it out")
         return query
 
 

@@ -24,6 +24,7 @@ from towerlog.cli.commands import SERVER, load
 from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
 from towerlog.config import BadSetting, Settings, database_path, doubts, existing_database
+from towerlog.model.agent import is_blank
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
@@ -64,12 +65,23 @@ def with_admin(command: Callable[..., Any]) -> Callable[..., Any]:
 def _with_client(command: Callable[..., Any], local: LocalKey) -> Callable[..., Any]:
     @wraps(command)
     def run(settings: Settings, url: str | None, **values: Any) -> Any:
+        _check_given(click.get_current_context())
         with client_of(settings, url, local) as client, local_key_explained(settings, local), path_explained(url):
             return command(client, **values)
 
     option = click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
     decorated: Callable[..., Any] = with_settings()(option(as_json(run)))
     return decorated
+
+
+def _check_given(context: click.Context) -> None:
+    """Raises BadParameter for an option that is given and blank, as by a variable that is not set: it would say no more
+    than one that is left out, which often means everything."""
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(option, click.Option) and any(isinstance(one, str) and is_blank(one) for one in values):
+            raise click.BadParameter("must not be blank: leave it out", ctx=context, param=option)
 
 
 def client_of(settings: Settings, url: str | None, local: LocalKey = COMMANDS) -> Client:

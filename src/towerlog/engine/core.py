@@ -25,6 +25,7 @@ from towerlog.engine.follow.waits import Waits
 from towerlog.engine.live.channels import RowChannels
 from towerlog.engine.nodes.messages import Asked
 from towerlog.engine.nodes.peers import Peers
+from towerlog.engine.plan.fold import Reactions
 from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.repeats import RepeatedAnswers
@@ -46,6 +47,17 @@ from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
 
 T = TypeVar("T")
+
+
+def _reactions(listed: PriceList, settings: EngineSettings, unheard: Unheard) -> Reactions:
+    """What follows from events, with what the settings say and what the clocks have shown."""
+    return REACTIONS._replace(
+        book=PriceBook(listed),
+        quotas=settings.quotas,
+        thresholds=settings.thresholds,
+        unheard=unheard.stretches,
+        latest_wall=unheard.latest_wall,
+    )
 
 
 class Engine:
@@ -80,8 +92,7 @@ class Engine:
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
-        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
-        parts = (store, self._serving, ids, VERBS, wake.committed, reactions._replace(thresholds=settings.thresholds))
+        parts = (store, self._serving, ids, VERBS, wake.committed, _reactions(listed, settings, self.unheard))
         self._writer = Writer(
             *parts,
             max_queue=settings.max_queue,

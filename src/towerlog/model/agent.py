@@ -55,6 +55,11 @@ def plain_name(name: str) -> str:
     return " ".join(_CONTROL.sub(" ", fit).split()) if _CONTROL.search(fit) or _BLANK.search(fit) else fit.strip()
 
 
+def is_blank(text: str) -> bool:
+    """Whether nobody would see anything of a text."""
+    return not text.strip() or not plain_name(text)
+
+
 def normal_name(name: str) -> str:
     """The same of a name that is stored, possibly by a version that took it as it was; as it is where nothing would be
     left: no agent is called that."""

@@ -262,6 +262,8 @@ class AnswerApproval(msgspec.Struct, frozen=True, gc=False):
     """Of a decision about tool calls."""
     link: AnswerLink | None = None
     """The link that it came by."""
+    is_text: bool = True
+    """Whether `content` was sent as a text, not as other JSON: only a schema can ask for that."""
 
 
 class MakeAnswerLink(msgspec.Struct, frozen=True, gc=False):

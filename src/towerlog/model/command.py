@@ -153,6 +153,8 @@ class GiveInput(msgspec.Struct, frozen=True, gc=False):
     """As in `AnswerApproval`."""
     asked_seq: int | None = None
     """The event with the words that are answered: if the question is asked in other words by now, it is no answer."""
+    is_text: bool = True
+    """As in `AnswerApproval`."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

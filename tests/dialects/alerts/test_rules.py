@@ -47,7 +47,7 @@ def test_an_amount_is_read_by_its_text() -> None:
     assert decode_create(call(body)).config == AlertConfig(amount_nanos=300_000_001, window_ms=300_000)
 
 
-@pytest.mark.parametrize("scope", [{}, {"organisation": True}, {"agent": None, "persona": ""}])
+@pytest.mark.parametrize("scope", [{}, {"organisation": True}])
 def test_an_empty_scope_is_everything(scope: Any) -> None:
     assert decode_create(call(NEW | {"scope": scope})).scope == AlertScope()
 

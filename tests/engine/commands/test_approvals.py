@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.engine.control.test_questions import asking
-from tests.support.rig import Rig
+from tests.support.rig import Rig, open_rig
 from tests.support.tables import table
-from towerlog.errors import NotFound
+from towerlog.engine.control.unheard import HEARD_LATE_MS
+from towerlog.errors import LinkExpired, NotFound
 from towerlog.model import command as c
 from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, ChangeRule, CreateRule, DeleteRule
 from towerlog.model.alert_channel import AlertChannel, ChannelType
@@ -99,3 +101,37 @@ async def test_a_link_answers_nothing_once_its_maker_may_not(rig: Rig, maker: st
         with pytest.raises(NotFound):
             await rig.do(answer, principal=asker)
     assert (await rig.run(run_id)).pending == ()
+
+
+async def is_refused(rig: Rig, link: AnswerLink) -> None:
+    assert rig.engine.unheard.is_ended(link.expires_at)
+    with pytest.raises(LinkExpired):
+        await rig.do(AnswerApproval(link.ref, content="yes", link=link), principal=with_link(rig, link))
+
+
+async def test_a_link_that_has_ended_never_comes_back(rig: Rig) -> None:
+    """Whether the server stood still over its end, or the wall clock was set ahead, or back, or both."""
+    rig.clock.advance(HEARD_LATE_MS)
+    run_id = await asking(rig, "go?")
+    link = await link_of(rig, run_id, rig.principal)
+    rig.clock.stand_still(HOUR_MS)
+    await is_refused(rig, link)
+    rig.clock.jump(-HOUR_MS // 2)
+    await is_refused(rig, link)
+    rig.clock.jump(HOUR_MS)
+    await is_refused(rig, link)
+    rig.clock.jump(-2 * HOUR_MS)
+    await is_refused(rig, link)
+    later = await rig.do(MakeAnswerLink(link.ref, "grace", 3 * HOUR_MS))
+    await rig.do(AnswerApproval(link.ref, content="yes", link=later.link), principal=with_link(rig, later.link))
+
+
+async def test_a_link_that_has_ended_before_a_start_stays_ended(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        run_id = await asking(rig, "go?")
+        link, clock = await link_of(rig, run_id, rig.principal), rig.clock
+        clock.advance(HOUR_MS)
+        await is_refused(rig, link)
+    clock.advance(1000)
+    async with open_rig(tmp_path, clock=clock) as again:
+        await is_refused(again, link)

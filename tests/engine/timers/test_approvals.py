@@ -26,6 +26,7 @@ from towerlog.model.approval import (
     Terms,
 )
 from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.command import GiveInput
 from towerlog.model.event import EventType as E
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.question import LatestCheckpoint, ListApprovals
@@ -258,3 +259,13 @@ async def test_a_server_that_is_hardly_ever_heard_ends_what_nobody_answers(rig: 
         rig.clock.advance(GRACE_MS + MIN_SERVED_MS)
     await rig.engine.sweep()
     assert len(await expired(rig, asked.run_id)) == 1
+
+
+@pytest.mark.parametrize("on_expiry", [OnExpiry.DENY, OnExpiry.CANCEL])
+async def test_whoever_answers_after_the_expiry_is_told_of_it_by_every_way(rig: Rig, on_expiry: OnExpiry) -> None:
+    [asked] = await rig.append(question("x", on_expiry))
+    rig.clock.advance(HOUR_MS)
+    await rig.engine.sweep()
+    for late in (GiveInput(asked.run_id, "yes", asked.seq), GiveInput(asked.run_id, "yes")):
+        with pytest.raises(QuestionClosed, match="nobody had answered"):
+            await rig.do(late)

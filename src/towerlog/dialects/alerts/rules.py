@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.asked.agents import agent_asked
+from towerlog.dialects.asked.scopes import scope_members
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call
 from towerlog.dialects.fields import (
     bounded_text,
@@ -66,14 +67,15 @@ class RuleScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     schema_name: ClassVar[str] = "AlertScope"
     example: ClassVar[dict[str, object]] = {"agent": "writer"}
-    organisation: Annotated[bool, v.said("Everything in the organisation.", True)] = False
-    agent: Annotated[str, v.said("Runs of the agent of this name.", "writer")] | None = None
-    thread_id: Annotated[str, v.said("Runs of this thread.", "towers")] | None = None
-    run_id: Annotated[str, v.said("This run and all runs below it.", v.UUID, format="uuid")] | None = None
+    organisation: Annotated[bool, v.said("Everything in the organisation.", True)] | UnsetType = UNSET
+    agent: Annotated[str, v.said("Runs of the agent of this name.", "writer")] | UnsetType = UNSET
+    thread_id: Annotated[str, v.said("Runs of this thread.", "towers")] | UnsetType = UNSET
+    run_id: Annotated[str, v.said("This run and all runs below it.", v.UUID, format="uuid")] | UnsetType = UNSET
     label: (
-        Annotated[str, v.said("`name=value` or a name: of the labels or the metadata of a run.", "team=search")] | None
-    ) = None
-    persona: Annotated[str, v.said("Runs of this persona: its key, or key@version.", "editor")] | None = None
+        Annotated[str, v.said("`name=value` or a name: of the labels or the metadata of a run.", "team=search")]
+        | UnsetType
+    ) = UNSET
+    persona: Annotated[str, v.said("Runs of this persona: its key, or key@version.", "editor")] | UnsetType = UNSET
 
 
 class RuleConfigBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -293,8 +295,14 @@ def rule_of(view: RuleNow, *, whole: bool) -> RuleDetail:
 
 
 def _scope_shown(scope: AlertScope) -> RuleScopeBody:
-    organisation = scope == AlertScope()
-    return RuleScopeBody(organisation, scope.agent, scope.thread_id, scope.run_id, scope.label, scope.persona)
+    return RuleScopeBody(
+        True if scope == AlertScope() else UNSET,
+        scope.agent or UNSET,
+        scope.thread_id or UNSET,
+        scope.run_id or UNSET,
+        scope.label or UNSET,
+        scope.persona or UNSET,
+    )
 
 
 def _config_shown(config: AlertConfig) -> RuleConfigBody:
@@ -312,21 +320,23 @@ def _channels_shown(rule: AlertRule, new_secrets: dict[str, str], *, whole: bool
 
 
 def _scope(body: RuleScopeBody) -> AlertScope:
-    named = (body.agent, body.thread_id, body.run_id, body.label, body.persona)
-    if body.organisation and any(named):
+    named = scope_members(body)
+    if body.organisation is False and not named:
+        raise invalid_field("scope.organisation", "is false, and nothing else is given")
+    if body.organisation is True and named:
         raise invalid_field("scope", "has organisation, which covers everything, beside another scope")
-    run_id = None
-    if body.run_id:
+    run_id, thread_id = named.get("run_id"), named.get("thread_id")
+    if run_id is not None:
         try:
-            run_id = path_uuid(body.run_id, "run")
+            run_id = path_uuid(run_id, "run")
         except NotFound:
             raise invalid_field("scope.run_id", "must be a UUID") from None
     return AlertScope(
-        agent=agent_asked(body.agent, "scope.agent"),
-        thread_id=text_id(body.thread_id, "scope.thread_id", MAX_ID_CHARS) if body.thread_id else None,
+        agent=agent_asked(named.get("agent"), "scope.agent"),
+        thread_id=None if thread_id is None else text_id(thread_id, "scope.thread_id", MAX_ID_CHARS),
         run_id=run_id,
-        label=bounded_text(body.label, "scope.label", 2 * MAX_LABEL_CHARS),
-        persona=bounded_text(body.persona, "scope.persona", MAX_ID_CHARS),
+        label=bounded_text(named.get("label"), "scope.label", 2 * MAX_LABEL_CHARS),
+        persona=bounded_text(named.get("persona"), "scope.persona", MAX_ID_CHARS),
     )
 
 

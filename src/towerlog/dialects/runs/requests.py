@@ -36,6 +36,7 @@ from towerlog.dialects.fields import (
 )
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.dialects.steering_json import TextOrObject, input_text
+from towerlog.model.agent import is_blank
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.lane import MAX_LABELS_BYTES
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
@@ -260,7 +261,7 @@ def decode_input(call: Call) -> GiveInput:
     run_id = path_uuid(call.path["run_id"], "run")
     body = decode_body(_INPUT_BODY, call.body)
     content = body.content
-    if not content.strip():
+    if is_blank(content):
         raise invalid_field("content", "must not be blank")
     # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:

@@ -16,7 +16,7 @@ from towerlog.engine.control.steering import (
     refusal_of_closed,
     told_of_link,
 )
-from towerlog.engine.control.unheard import has_come
+from towerlog.engine.control.unheard import has_ended
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.sub_agents import REASON
@@ -77,7 +77,7 @@ def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -
         raise NotFound("link", NO_LINK)
     if key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None:
         raise LinkUsed
-    if has_come(plan, link.expires_at):
+    if has_ended(plan, link.expires_at):
         raise LinkExpired
     answered = _answered(plan, principal, command)
     plan.changes.spent_links[key] = link.expires_at  # only now: what is refused must leave nothing behind
@@ -107,7 +107,10 @@ def _answered(plan: Plan, principal: Principal, command: AnswerApproval) -> Appr
     if closed_question(row, ref.seq) is not None:
         raise refusal_of_closed(plan, row, ref.seq)
     content = command.content if command.decision is None else command.decision.value
-    give_input(plan, principal, GiveInput(ref.run_id, content or "", ref.seq, "input", command.link, ref.asked_seq()))
+    answer = GiveInput(
+        ref.run_id, content or "", ref.seq, "input", command.link, ref.asked_seq(), is_text=command.is_text
+    )
+    give_input(plan, principal, answer)
     return ApprovalAnswered(ref, ApprovalState.ANSWERED)
 
 

@@ -8,8 +8,10 @@ from towerlog.engine.control.unheard import has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, QuestionClosed
+from towerlog.model.agent import is_blank
 from towerlog.model.answer_schema import UnfitAnswer, UnusableSchema, fitting
 from towerlog.model.approval import OnExpiry, OpenQuestion, Terms
+from towerlog.model.command import GiveInput
 from towerlog.model.run import RunRow
 from towerlog.model.times import spoken_ms
 from towerlog.store.values import Kind
@@ -33,15 +35,18 @@ def has_expired(plan: Plan, terms: Terms, expires_at: int | None) -> bool:
     return terms.on_expiry is not OnExpiry.WAIT and expires_at is not None and has_come(plan, expires_at)
 
 
-def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str) -> str:
+def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, answer: GiveInput) -> str:
     """The answer as it is given to the agent. Raises QuestionClosed for one that is too late, Invalid for one that does
     not fit the schema."""
+    content = answer.content
     if has_expired(plan, question.terms, question.expires_at):
         when = spoken_ms(question.expires_at or 0)
         raise QuestionClosed(f"Question {question.question_id} expired at {when}: nobody had answered it.")
     if not question.terms.has_schema:
-        if not content.strip():
-            raise Invalid("content: must not be blank", field="content")
+        if not answer.is_text:
+            raise _unfit("must be a text: the question has no schema that asks for other JSON")
+        if is_blank(content):
+            raise _unfit("must not be blank")
         return content
     event = plan.event_at(row.run, question.asked_seq())
     if event is None:  # trimmed away with the beginning of a long run
@@ -49,4 +54,8 @@ def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str
     try:
         return fitting(bytes(_decode_asked(event.data).schema), content)
     except (UnfitAnswer, UnusableSchema) as fault:
-        raise Invalid(f"content: {fault}", field="content") from None
+        raise _unfit(str(fault)) from None
+
+
+def _unfit(why: str) -> Invalid:
+    return Invalid(f"content: {why}", field="content")

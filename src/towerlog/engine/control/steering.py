@@ -105,11 +105,13 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
+        if (late := _expired(row, command)) is not None:
+            raise refusal_of_closed(plan, row, late)
         raise not_active(plan, row, f"The run is {row.status}{_how_lost(row)} and takes no input")
     question = _meant(plan, row, command)
     if question is None:
         row = _reader_of(plan, row)
-    content = command.content if question is None else checked_answer(plan, row, question, command.content)
+    content = command.content if question is None else checked_answer(plan, row, question, command)
     check_room(row, content, question)
     members = {"content": content, **_author(plan, principal, command.link)}
     if question is None:
@@ -121,6 +123,15 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     # An attempt that asks what none before it has asked goes another way than they did.
     goes_past = row.lease_epoch > 1 and question.first_epoch == row.lease_epoch
     return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
+
+
+def _expired(row: RunRow, command: GiveInput) -> int | None:
+    """The question that was meant, where nobody had answered it in time: that may be what ended its run."""
+    if command.question_id is not None:
+        found = closed_question(row, command.question_id)
+    else:
+        found = row.closed_questions[-1] if row.closed_questions else None
+    return found.question_id if found is not None and found.expired and command.type != "message" else None
 
 
 def _reader_of(plan: Plan, row: RunRow) -> RunRow:

@@ -79,6 +79,8 @@ class Reactions(NamedTuple):
     """After how long a silence something follows from it."""
     unheard: Callable[[], Sequence[tuple[int, int]]] = tuple
     """What was to come by a time in one of these stretches, (after, until) in wall ms, may still come."""
+    latest_wall: Callable[[], int] = int
+    """The latest time, in ms, that the wall clock has shown."""
 
 
 def told_parts(

@@ -51,7 +51,7 @@ def test_what_is_no_id_is_not_found(text: str) -> None:
 )
 def test_content_is_text_or_any_json(content: Any, given: str) -> None:
     command = ANSWER.decode(make_call({"content": content}, approval_id=QUESTION.approval_id))
-    assert command == AnswerApproval(QUESTION, content=given)
+    assert command == AnswerApproval(QUESTION, content=given, is_text=isinstance(content, str))
 
 
 def test_a_decision_may_have_a_reason() -> None:

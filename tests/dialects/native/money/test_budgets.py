@@ -50,14 +50,23 @@ def test_an_amount_is_read_by_its_text() -> None:
         ({"organisation": True}, BudgetScope(organisation=True)),
         ({"thread_id": "t"}, BudgetScope(thread_id="t")),
         ({"run_id": RUN.upper()}, BudgetScope(run_id=RUN)),
-        ({"agent": "a", "thread_id": None, "run_id": ""}, BudgetScope(agent="a")),
     ],
 )
 def test_a_scope_has_one_member(scope: Any, read: BudgetScope) -> None:
     assert decoded("create_budget", NEW | {"scope": scope}).scope == read
 
 
-@pytest.mark.parametrize("wrong", [{}, {"organisation": True, "agent": "a"}, {"run_id": "x"}, {"agent": "\u0000"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"organisation": True, "agent": "a"},
+        {"run_id": "x"},
+        {"agent": "\u0000"},
+        {"agent": "a", "thread_id": None},
+        {"agent": "a", "run_id": ""},
+    ],
+)
 def test_another_scope_is_refused(wrong: Any) -> None:
     with pytest.raises(Invalid):
         decoded("create_budget", NEW | {"scope": wrong})

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from towerlog.ambient import Clock
 from towerlog.asgi.pages.approvals import html
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import HTML, Dialect, Reply, error_headers, status_of
@@ -32,6 +31,7 @@ from towerlog.errors import (
     TooLarge,
     TowerlogError,
 )
+from towerlog.model.agent import is_blank
 from towerlog.model.answer_link import NO_LINK, is_told_by, may_answer_by_link, opened
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, GetApproval
 from towerlog.model.approval_views import ApprovalAnswered, ApprovalView
@@ -85,12 +85,11 @@ class AnswerLinkPages:
         """Served after `attach`."""
         self._engine: Engine | None = None
         self._store: Store | None = None
-        self._clock: Clock | None = None
         self._secret = ""
 
-    def attach(self, engine: Engine, store: Store, clock: Clock, secret: str) -> None:
+    def attach(self, engine: Engine, store: Store, secret: str) -> None:
         """`store` is asked for the key that made a link, `secret` is what links are signed with."""
-        self._engine, self._store, self._clock, self._secret = engine, store, clock, secret
+        self._engine, self._store, self._secret = engine, store, secret
 
     def routes(self) -> tuple[PageRoute, ...]:
         """Both."""
@@ -137,6 +136,9 @@ class AnswerLinkPages:
             return _page(html.notice(_CLOSED, _words_of(view)), status_of(error))
         except Invalid as error:
             view = await self._view(link, principal)
+            if view.closed is not None:
+                return _page(html.notice(_CLOSED, _words_of(view)), 409)
+            self._check_time(link)
             return _page(html.form(approval_of(view), link.sent_to, error.message), status_of(error))
         assert isinstance(done, ApprovalAnswered)
         return _page(html.notice("Thank you", f"Your answer is stored ({done.state}). Its agent is told."))
@@ -172,9 +174,8 @@ class AnswerLinkPages:
             raise invalid_field("sure", "must be ticked: the risk is high")
 
     def _check_time(self, link: AnswerLink) -> None:
-        assert self._clock is not None
         assert self._engine is not None
-        if self._engine.unheard.is_over(link.expires_at, self._clock.now_ms()):
+        if self._engine.unheard.is_ended(link.expires_at):
             raise LinkExpired
 
 
@@ -228,6 +229,6 @@ def _command(link: AnswerLink, form: Mapping[str, str]) -> AnswerApproval:
             raise invalid_field("decision", "must be approve or deny")
         return AnswerApproval(link.ref, ApprovalDecision(decision), None, reason, link)
     content = form.get("content", "").replace("\r\n", "\n")
-    if not content.strip():  # more likely sent by mistake than meant
+    if is_blank(content):  # more likely sent by mistake than meant
         raise invalid_field("content", "must not be blank")
     return AnswerApproval(link.ref, None, content_of(msgspec.Raw(msgspec.json.encode(content))), reason, link)

@@ -222,12 +222,13 @@ def _decode_get(call: Call) -> GetApproval:
 def _decode_answer(call: Call) -> AnswerApproval:
     ref, body = ref_in(call.path["approval_id"]), decode(_ANSWER, call.body)
     content = bytes(body.content)
-    # Beside a decision null says that there is no content; alone it is the answer.
+    # Beside a decision null says that there is no content; alone it is an answer, if a schema asks for that.
     has_content = content != b"" and (content != b"null" or body.decision is None)
     if (body.decision is None) is not has_content:
         raise invalid_field("decision", "give either a decision (approve or deny) or content")
     answer = content_of(body.content) if has_content else None
-    return AnswerApproval(ref, body.decision, answer, bounded_text(body.reason, "reason"))
+    is_text = not has_content or content.startswith(b'"')
+    return AnswerApproval(ref, body.decision, answer, bounded_text(body.reason, "reason"), is_text=is_text)
 
 
 def _decode_link(call: Call) -> MakeAnswerLink:

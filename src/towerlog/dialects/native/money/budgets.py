@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.asked.agents import agent_asked
+from towerlog.dialects.asked.scopes import scope_members
 from towerlog.dialects.base import MAX_ID_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
@@ -62,9 +63,11 @@ class ScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     schema_name: ClassVar[str] = "BudgetScope"
     example: ClassVar[dict[str, object]] = {"agent": "writer"}
     organisation: Annotated[bool, v.said("All that the organisation spends.", True)] = False
-    agent: Annotated[str, v.said("What the agent of this name spends, in whichever run.", "writer")] | None = None
-    thread_id: Annotated[str, v.said("What the runs of this thread spend.", "towers")] | None = None
-    run_id: Annotated[str, v.said("What this run and all runs below it spend.", v.UUID, format="uuid")] | None = None
+    agent: Annotated[str, v.said("What the agent of this name spends, in whichever run.", "writer")] | UnsetType = UNSET
+    thread_id: Annotated[str, v.said("What the runs of this thread spend.", "towers")] | UnsetType = UNSET
+    run_id: Annotated[str, v.said("What this run and all runs below it spend.", v.UUID, format="uuid")] | UnsetType = (
+        UNSET
+    )
 
 
 class NewBudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,7 +166,7 @@ def budget_of(view: BudgetNow) -> BudgetDetail:
     return BudgetDetail(
         budget_id=row.budget_id,
         name=row.name,
-        scope=ScopeBody(scope.organisation, scope.agent, scope.thread_id, scope.run_id),
+        scope=ScopeBody(scope.organisation, scope.agent or UNSET, scope.thread_id or UNSET, scope.run_id or UNSET),
         amount_usd=dollars_json(row.amount_nanos),
         period=row.period,
         action=row.action,
@@ -187,18 +190,17 @@ def _amount(raw: msgspec.Raw, field: str = "amount_usd") -> int:
 
 
 def _scope(body: ScopeBody) -> BudgetScope:
-    agent = agent_asked(body.agent, "scope.agent")
-    named = (body.organisation, agent, body.thread_id, body.run_id)
-    if sum(bool(one) for one in named) != 1:
+    named = scope_members(body)
+    if len(named) + body.organisation != 1:
         raise invalid_field("scope", "must have exactly one of organisation (true), agent, thread_id, run_id")
-    if agent:
-        return BudgetScope(agent=agent)
-    if body.thread_id:
-        return BudgetScope(thread_id=text_id(body.thread_id, "scope.thread_id", MAX_ID_CHARS))
-    if not body.run_id:
+    if "agent" in named:
+        return BudgetScope(agent=agent_asked(named["agent"], "scope.agent"))
+    if "thread_id" in named:
+        return BudgetScope(thread_id=text_id(named["thread_id"], "scope.thread_id", MAX_ID_CHARS))
+    if "run_id" not in named:
         return BudgetScope(organisation=True)
     try:
-        return BudgetScope(run_id=path_uuid(body.run_id, "run"))
+        return BudgetScope(run_id=path_uuid(named["run_id"], "run"))
     except NotFound:
         raise invalid_field("scope.run_id", "must be a UUID") from None
 
