@@ -16,9 +16,10 @@ MAX_MESSAGES = 15
 MAX_ANSWERS = 32
 """Answers to what the last attempt asks that may wait for it; and so many answers that earlier attempts have left."""
 MAX_PENDING_BYTES = 64 * 1024
-"""Of the texts of all messages that wait, as JSON; the same of the answers to what the last attempt asks."""
+"""Of the texts of all messages that wait, as JSON. Of the answers to what the last attempt asks, one more is taken
+while those that wait have less."""
 MAX_LEFT_BYTES = 2 * MAX_PENDING_BYTES
-"""Of the texts of all answers that earlier attempts have left."""
+"""Of the texts of all answers that earlier attempts have left: one more is taken while they have less."""
 WITH_CONTENT = frozenset({"input", "message"})
 """Types of commands whose content is what a person has written."""
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
+from towerlog.model.command import MAX_INPUT_BYTES
 from towerlog.sdk.integrations.answer_pages import Groups, answers_to, answers_to_async, page_of
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run_handles import OpenQuestion
@@ -98,17 +99,29 @@ def test_without_more_room_it_goes_on_with_what_is_answered_and_nothing_is_ackno
     asked: Callable[[list[int]], Asked], waits: Waits
 ) -> None:
     some = asked([1, 2, 1])
-    some.answer_all("0.0", "1.1", content=LONG)
-    assert not some.answer("2.0", LONG).is_success, "the server has no room for it"
-    assert waits(some.groups, 20) == [(0, [LONG])], "of the second group an answer is missing"
+    some.answer_all("0.0", "1.1", "2.0", content=LONG)
+    assert not some.answer("1.0", LONG).is_success, "the server has no room for it"
+    assert waits(some.groups, 20)[0] == (0, [LONG]), "of the second group an answer is missing"
     assert not any(one.let_answer_go() for group in some.groups for one in group), "another process would get them"
     assert some.taken() == 0
-    some.groups[0][0].take()
-    some.answer_all("2.0", content=LONG)
-    assert waits(some.groups[1:], 20) == [(1, [LONG])]
-    some.groups[2][0].take()
+    for one in (some.groups[0][0], some.groups[2][0]):
+        one.take()
     some.answer_all("1.0")
     assert waits(some.groups[1:2], 20) == [(0, ["to 1.0", LONG])]
+
+
+@pytest.mark.parametrize("waits", [answers_to, in_a_loop])
+@pytest.mark.parametrize("character", ["x", "\n", "\x01"])
+def test_with_what_is_held_the_longest_answer_has_room(
+    asked: Callable[[list[int]], Asked], waits: Waits, character: str
+) -> None:
+    """The first two leave less than that, and are not yet so much that the program goes on with them."""
+    some = asked([1, 1, 1])
+    some.answer_all("0.0", "1.0", content="x" * (MAX_HELD_BYTES // 2 - 500))
+    longest = "a" + character * (MAX_INPUT_BYTES - 1)
+    assert some.answer("2.0", longest).is_success
+    found = dict(waits(some.groups, 20))
+    assert found.get(2, [longest]) == [longest]
 
 
 @pytest.mark.parametrize("waits", [answers_to, in_a_loop])

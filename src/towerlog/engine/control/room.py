@@ -49,7 +49,9 @@ def _check(kind: str, waiting: list[Pending], content: str, most: int, most_byte
     if len(waiting) >= most:
         raise Conflict(f"The run has {len(waiting)} {kind} that its agent has not taken yet; it takes no more of them.")
     waiting_bytes = sum(one.size() for one in waiting)
-    if waiting_bytes + text_bytes(content) > most_bytes:
+    # The last one may be as long as any: else whoever waits for it, and holds the others, might wait for ever.
+    has_place = waiting_bytes < most_bytes if kind != "messages" else waiting_bytes + text_bytes(content) <= most_bytes
+    if not has_place:
         raise Conflict(
             f"The {kind} that the agent has not taken yet may have {most_bytes} bytes together as JSON; they have "
             f"{waiting_bytes}, and this one has {text_bytes(content)}."

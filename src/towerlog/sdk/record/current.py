@@ -68,6 +68,16 @@ def called_outside(kind: type[Active], function: Callable[P, T], *args: P.args, 
         _inmost_of.reset(token)
 
 
+def called_in(run: BaseRun, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls a function as a part of a run. What it starts stays so until the run ends, however soon it returns."""
+
+    def call() -> T:
+        Active(run)
+        return function(*args, **kwargs)
+
+    return copy_context().run(call)
+
+
 @contextlib.contextmanager
 def activated(run: BaseRun) -> Iterator[None]:
     """Makes a run the current one inside a block; afterwards what was current before is so again."""

@@ -148,6 +148,120 @@ def agent_as_tool() -> None:
     assert ask("agent_as_tool", outer).final_output == "So cold."
 
 
+@function_tool
+async def deeper(question: str) -> str:
+    """Asks another agent, by the runner itself."""
+    towerlog.current_run().step("inside")
+    return str((await Runner.run(wrapped("deep", "Deep."), question)).final_output)
+
+
+def wrapped(name: str, *script: Any, **options: Any) -> Agent:
+    """An agent whose client tells its calls as well."""
+    model = OpenAIResponsesModel("gpt-offline", towerlog.wrap(AsyncOpenAI(max_retries=0)))
+    return Agent(name=name, instructions=json.dumps(list(script)), model=model, **options)
+
+
+async def read(result: Any) -> Any:
+    async for _ in result.stream_events():
+        pass
+    return result
+
+
+def three_ways() -> None:
+    """Each way of the runner, with a client that tells its calls as well and without, with an inner run and without."""
+    for name, make in (("plain", agent), ("wrapped", wrapped)):
+        for kind, calls in (("flat", []), ("nested", [{"deeper": {"question": "?"}}])):
+            each_way(f"{name}_{kind}", make, calls)
+
+
+def each_way(kind: str, make: Callable[..., Agent], calls: list[Any]) -> None:
+    def asker() -> Agent:
+        return make("outer", *calls, "Cold.", tools=[deeper])
+
+    async def stream() -> None:
+        result = Runner.run_streamed(asker(), "Oslo?", run_config=config(f"run_streamed_{kind}"))
+        await asyncio.create_task(read(result))
+
+    async def run() -> None:
+        await Runner.run(asker(), "Oslo?", run_config=config(f"run_{kind}"))
+
+    on_a_loop(run)
+    on_a_loop(stream)
+    set_default_openai_client(AsyncOpenAI(max_retries=0), use_for_tracing=False)
+    Runner.run_sync(asker(), "Oslo?", run_config=config(f"run_sync_{kind}"))
+
+
+def nested() -> Agent:
+    calls = [{"publish": {"text": "cold"}}]
+    look = agent("observer", *calls, "Cold.", tools=[publish]).as_tool(tool_name="look", tool_description="Looks.")
+    return agent("editor", {"look": {"input": "Oslo?"}}, "So cold.", tools=[look])
+
+
+def deeply_nested() -> Agent:
+    ask_editor = nested().as_tool(tool_name="ask_editor", tool_description="Asks.")
+    return agent("chief", {"ask_editor": {"input": "Oslo?"}}, "All cold.", tools=[ask_editor])
+
+
+def twice_nested() -> Agent:
+    """Its inner agent asks once more after it has gone on."""
+    look = press().as_tool(tool_name="look", tool_description="Looks.")
+    return agent("editor", {"look": {"input": "Oslo?"}}, "So cold.", tools=[look])
+
+
+def inner_asks() -> None:
+    """A person decides on a call of an agent that is a tool, of one or two others."""
+    for thread, asker, said in [
+        ("inner_yes", nested(), "yes"),
+        ("inner_no", nested(), "not cold"),
+        ("deep_yes", deeply_nested(), "yes"),
+        ("inner_twice", twice_nested(), "yes"),
+    ]:
+        result = ask(thread, asker)
+        while result.interruptions:
+            answer_now(thread, said)
+            result = ask(thread, asker, towerlog.openai_agents.answer(result, timeout=60))
+
+
+def inner_asks_elsewhere() -> None:
+    told = ask("inner_elsewhere", nested()).to_state().to_string()
+    answer_now("inner_elsewhere", "yes")
+    in_a_process("inner_elsewhere", "nested", "", told)
+
+
+def inner_is_cancelled() -> None:
+    """A cancel comes while people are waited for."""
+    result = ask("inner_cancelled", nested())
+    assert towerlog.flush(60)
+    with towerlog.Client() as client:
+        [one] = [one for one in client.list_approvals() if one.thread_id == "inner_cancelled" and one.state == "open"]
+        client.cancel_run(one.run_id, reason="enough")
+    with contextlib.suppress(towerlog.RunCancelled):
+        towerlog.openai_agents.answer(result, timeout=60)
+        raise SystemExit("it was not cancelled")
+
+
+def streams_left() -> None:
+    async def cancels() -> None:
+        result = Runner.run_streamed(agent("forecaster"), "Oslo?", run_config=config("stream_cancelled"))
+        async for event in result.stream_events():
+            if event.type == "raw_response_event":
+                result.cancel()
+
+    async def unread() -> None:
+        Runner.run_streamed(agent("forecaster"), "Oslo?", run_config=config("stream_unread")).cancel()
+
+    async def leaves() -> None:
+        result = Runner.run_streamed(wrapped("forecaster"), "Oslo?", run_config=config("stream_left"))
+        events = result.stream_events()
+        async for _ in events:
+            break
+        await events.aclose()
+        await asyncio.wait([result.run_loop_task])
+
+    for each in (cancels, unread, leaves):
+        on_a_loop(each)
+
+
 def answer_soon(thread: str, answer: str) -> None:
     def is_answered(client: towerlog.Client) -> bool:
         for one in client.list_approvals():
@@ -263,7 +377,7 @@ def in_a_process(thread: str, who: str, rejected: str, told: str) -> None:
 
 
 def with_people(thread: str, who: str, rejected: str, told: str) -> None:
-    asker = {"press": press, "again": again, "both": both}[who]()
+    asker = {"press": press, "again": again, "both": both, "nested": nested}[who]()
 
     async def act() -> None:
         state = await RunState.from_json(asker, json.loads(told))
@@ -472,6 +586,7 @@ def main(url: str) -> None:
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
     found += [written_here, written_elsewhere, unknown_usage, served_flexibly, chatted, told_by_both, answered_badly]
     found += [answered_meanwhile, half_answered_meanwhile, overruled, decided_and_written]
+    found += [three_ways, inner_asks, inner_asks_elsewhere, inner_is_cancelled, streams_left]
     found += [many, lambda: on_a_loop(streamed_badly), read_by_a_client]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")

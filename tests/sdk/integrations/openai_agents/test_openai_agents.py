@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,68 @@ def test_a_call_that_fails_has_failed_with_its_usage(told: Told, thread: str) ->
 def test_a_response_that_has_failed_is_a_failed_call_of_a_client(told: Told) -> None:
     [data] = [event.data for event in told.events(told.run("read_by_a_client"), "model.call")]
     assert (data["status"], data["error"], data["output_tokens"]) == ("error", "boom", 50)
+
+
+def test_each_way_of_the_runner_counts_each_call_once_in_its_run(told: Told) -> None:
+    for way, client, kind in product(["run", "run_sync", "run_streamed"], ["plain", "wrapped"], ["flat", "nested"]):
+        check_calls(told, way, client, kind)
+
+
+def check_calls(told: Told, way: str, client: str, kind: str) -> None:
+    outer, *inner = told.runs(f"{way}_{client}_{kind}")
+    assert [(one.agent, one.parent_run_id) for one in inner] == ([("deep", outer.run_id)] if kind == "nested" else [])
+    for run in (outer, *inner):
+        assert run.status == "completed"
+        calls = len(datas(told, run, "model.call"))
+        assert run.total_input_tokens == 1200 * calls
+    assert len(datas(told, outer, "model.call")) == (2 if kind == "nested" else 1)
+    assert [data["name"] for data in datas(told, outer, "step")] == (["inside"] if kind == "nested" else [])
+
+
+def test_no_call_is_a_run_of_its_own(told: Told) -> None:
+    assert not [run for run in told.all_runs() if run.agent == "openai"]
+
+
+@pytest.mark.parametrize(
+    ("thread", "agents", "published"),
+    [
+        ("inner_yes", ["editor", "observer"], True),
+        ("inner_no", ["editor", "observer"], False),
+        ("deep_yes", ["chief", "editor", "observer"], True),
+        ("inner_elsewhere", ["editor", "observer"], True),
+    ],
+)
+def test_a_call_of_an_agent_that_is_a_tool_is_asked_about_once(
+    told: Told, thread: str, agents: list[str], published: bool
+) -> None:
+    runs = told.runs(thread)
+    assert [(run.agent, run.status) for run in runs] == [(name, "completed") for name in agents]
+    assert [run.parent_run_id for run in runs] == [None, *(run.run_id for run in runs[:-1])]
+    keys = [{data["question_key"] for data in datas(told, run, "run.waiting_for_input")} for run in runs]
+    assert [len(some) for some in keys] == [1, *[0] * (len(runs) - 1)]
+    assert not [one for run in runs for one in datas(told, run, "run.question_withdrawn")]
+    assert taken(told, runs[0]) == [True]
+    assert len(datas(told, runs[-1], "tool.result")) == published
+
+
+def test_an_inner_agent_that_asks_again_is_asked_for_by_the_outer_run(told: Told) -> None:
+    outer, inner = told.runs("inner_twice")
+    assert (outer.status, inner.status, inner.agent) == ("completed", "completed", "press")
+    assert [len(datas(told, run, "run.waiting_for_input")) for run in (outer, inner)] == [2, 0]
+    assert [len(datas(told, run, "tool.result")) for run in (outer, inner)][1] == 2
+    assert taken(told, outer) == [True, True]
+
+
+def test_a_cancel_ends_a_run_that_waits_for_people_and_those_inside_it(told: Told) -> None:
+    for run in told.runs("inner_cancelled"):
+        assert (run.status, run.forced) == ("cancelled", False)
+
+
+@pytest.mark.parametrize("thread", ["stream_cancelled", "stream_unread"])
+def test_a_stream_that_the_program_cancels_is_a_cancelled_run(told: Told, thread: str) -> None:
+    assert told.run(thread).status == "cancelled"
+
+
+def test_who_leaves_a_stream_has_its_call_once(told: Told) -> None:
+    run = told.run("stream_left")
+    assert (run.status, len(datas(told, run, "model.call"))) == ("completed", 1)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.integrations.answer_pages import answers_to, answers_to_async, page_of
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.question_keys import key_at
@@ -42,13 +43,30 @@ class LinkedApprovals(Protocol):
     def leave(self, but: Container[str] = ()) -> None:
         """What was kept is over, except for these keys, which are asked again."""
 
+    @property
+    def inner(self) -> Mapping[str, LinkedApprovals]:
+        """Id of a call of an agent as a tool → the run inside it, which waits until this one goes on."""
+
+    def end(self, error: BaseException) -> None:
+        """Nobody goes on with the run, nor with those inside it."""
+
 
 class RunnerApprovals:
     """What a run waits for."""
 
-    def __init__(self, run: BaseRun, interruptions: list[Any], before: LinkedApprovals | None = None) -> None:
-        """Asks, and goes on to ask what was asked `before` about the same calls. Raises RunCancelled."""
+    def __init__(
+        self,
+        run: BaseRun,
+        interruptions: list[Any],
+        before: LinkedApprovals | None = None,
+        inner: Mapping[str, LinkedApprovals] | None = None,
+    ) -> None:
+        """Asks, and goes on to ask what was asked `before` about the same calls. Raises RunCancelled.
+
+        Without interruptions it only waits: a run around it asks.
+        """
         self._run = run
+        self.inner = {} if inner is None else dict(inner)
         self._settled = [] if before is None else [*before.settled]
         self.kept: dict[str, OpenQuestion | None] = {}
         kept = {} if before is None else before.kept
@@ -67,6 +85,11 @@ class RunnerApprovals:
         return self._run.run_key or ""
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks people itself: a run around it does so otherwise."""
+        return bool(self._asked)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended, as where it was cancelled or went on already."""
         return self._run.ended
@@ -78,6 +101,7 @@ class RunnerApprovals:
             "run_key": self.run_key,
             "questions": self._keys(),
             "settled": [*self._settled],
+            **({"inner": {call_id: one.told() for call_id, one in self.inner.items()}} if self.inner else {}),
             **{name: value for name, value in known.items() if value is not None},
         }
 
@@ -109,13 +133,27 @@ class RunnerApprovals:
             if question is not None and key not in but:
                 question.withdraw(WENT_ON)
 
+    def end(self, error: BaseException) -> None:
+        """See `LinkedApprovals`."""
+        for one in self.inner.values():
+            one.end(error)
+        self._run.end_with(error)
+
     def answered(self, result: Any, timeout: float | None) -> Any:
         """The state with the answers of people."""
-        return self._decide(result, answers_to(self._groups(), timeout))
+        try:
+            return self._decide(result, answers_to(self._groups(), timeout))
+        except RunCancelled as error:
+            self.end(error)
+            raise
 
     async def answered_async(self, result: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
         """As `answered`."""
-        return self._decide(result, await answers_to_async(self._groups(), timeout))
+        try:
+            return self._decide(result, await answers_to_async(self._groups(), timeout))
+        except RunCancelled as error:
+            self.end(error)
+            raise
 
     def _keys(self) -> list[str]:
         return [question.key for _, question in self._asked]
@@ -182,10 +220,16 @@ def keys_in(state: Any, asked: Collection[str], settled: Container[str]) -> set[
     """Which of these questions are about calls of a state on which nobody has decided; none where the library does not
     tell."""
     with contextlib.suppress(AttributeError, TypeError):
-        decision = state._context.is_tool_approved
-        items = [one for one in state.get_interruptions() if decision(one.name or "", call_id_of(one)) is None]
+        items = [one for one in state.get_interruptions() if not _is_decided(state, one)]
         return {key for _, key in places_of(items, asked, settled)}.intersection(asked)
     return set()
+
+
+def _is_decided(state: Any, item: Any) -> bool:
+    """Whether a state has a decision on a call; on one of an agent that is a tool, that of the agent's run has it."""
+    find = getattr(state, "_find_nested_approval_state", None)
+    owner, own = (find(item) if find is not None else None) or (state, item)
+    return owner._context.is_tool_approved(own.name or "", call_id_of(own)) is not None
 
 
 def call_id_of(item: Any) -> str:
@@ -199,7 +243,7 @@ def answer(result: Any, timeout: float | None = None) -> Any:
     """Waits for people to decide on the calls of a result; the state with which the runner goes on.
 
     Raises RunCancelled, TimeoutError after `timeout` seconds (the questions stay open), and ValueError for a result
-    that waits for nobody.
+    that waits for nobody. A cancel ends the run.
     """
     return _waiting(result).answered(result, timeout)
 
@@ -211,6 +255,6 @@ async def aanswer(result: Any, timeout: float | None = None) -> Any:  # noqa: AS
 
 def _waiting(result: Any) -> RunnerApprovals:
     found = linked_to(result)
-    if not isinstance(found, RunnerApprovals):
+    if not isinstance(found, RunnerApprovals) or not found.asks:
         raise ValueError("this result waits for nobody")
     return found

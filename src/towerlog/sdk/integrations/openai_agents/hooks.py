@@ -14,7 +14,9 @@ from typing import Any
 from towerlog.sdk.integrations.clients.endpoints import note_response
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.new_messages import ToldMessages
+from towerlog.sdk.integrations.openai_agents.approvals import WENT_ON, LinkedApprovals
 from towerlog.sdk.integrations.openai_agents.values import call_id_of, input_messages, model_name, provider_of, text_of
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.span import CANCELLATIONS
@@ -56,6 +58,27 @@ class RunnerReports:
         """What the provider itself has said that the last call has used: the SDK keeps less of it."""
         self._raw_tier: Any = None
         self._tools: dict[str, ToolCall] = {}
+        self._agents: set[str] = set()
+        """Ids of the calls of agents as tools that go on."""
+        self.inner: dict[str, LinkedApprovals] = {}
+        """Id of such a call → the run inside it, while that waits for people: the runner hands up what it waits for."""
+        self.is_settled = False
+        """Whether the end of the run was told, or that it waits."""
+        self.is_read = False
+        """Whether its stream is read."""
+
+    def hands_up(self, context: Any) -> str | None:
+        """The id of the call of an agent as a tool to which the context of an inner run belongs; None for another
+        context: the program itself gets the result of that run, as where a tool calls the runner."""
+        call_id = call_id_of(context)
+        # A call that goes on with what it has waited for is not told of again.
+        return call_id if call_id in self._agents or call_id in self.inner else None
+
+    def leave_inner(self) -> None:
+        """Nobody goes on with the runs inside that wait."""
+        for one in self.inner.values():
+            one.end(RunCancelled(WENT_ON))
+        self.inner.clear()
 
     async def on_agent_start(self, context: Any, agent: Any) -> None:
         """An agent begins its work. Raises RunCancelled."""
@@ -184,11 +207,16 @@ class RunnerReports:
             arguments = json.loads(arguments)
         call = self._run.tool_call(tool.name, arguments, tool_call_id=call_id, parent="", agent=agent.name).begin()
         self._tools[call_id or tool.name] = call
+        if call_id and getattr(tool, "_is_agent_tool", False):
+            self._agents.add(call_id)
         if len(self._tools) > MAX_OPEN:
-            self._tools.pop(next(iter(self._tools)), None)
+            oldest = next(iter(self._tools))
+            self._tools.pop(oldest)
+            self._agents.discard(oldest)
 
     @guarded
     def _returns(self, context: Any, tool: Any, result: Any) -> None:
+        self._agents.discard(call_id_of(context) or "")
         call = self._tools.pop(call_id_of(context) or tool.name, None)
         if call is None:
             return

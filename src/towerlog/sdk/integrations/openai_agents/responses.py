@@ -28,6 +28,11 @@ def hearing(hooks: Any) -> Iterator[None]:
         _hooks_of.reset(token)
 
 
+def hooks_here() -> Any:
+    """The hooks of the run of the SDK that goes on here; None outside of any."""
+    return _hooks_of.get()
+
+
 def hear_responses() -> None:
     """Replaces the methods, once. Needs the package `openai`, as the SDK does."""
     from openai.resources.chat.completions import AsyncCompletions

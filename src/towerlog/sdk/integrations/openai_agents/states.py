@@ -14,6 +14,7 @@ from towerlog.sdk.integrations.openai_agents.approvals import (
     LINK,
     MAX_SETTLED,
     WENT_ON,
+    LinkedApprovals,
     RunnerApprovals,
     keys_in,
     linked_to,
@@ -42,6 +43,12 @@ class WrittenApprovals:
         self._settled = [str(key) for key in list(told.get("settled") or ())[-MAX_SETTLED:]]
         self._run: BaseRun | None = None
         self.kept: dict[str, OpenQuestion | None] = {}
+        inner = told.get("inner")
+        self.inner: Mapping[str, LinkedApprovals] = {
+            str(call_id): WrittenApprovals(recorder, one)
+            for call_id, one in [*(inner.items() if isinstance(inner, Mapping) else ())][:MAX_QUESTIONS]
+            if isinstance(one, Mapping) and isinstance(one.get("run_key"), str)
+        }
 
     def told(self) -> dict[str, Any]:
         """The same again, for a state that is written once more."""
@@ -58,7 +65,7 @@ class WrittenApprovals:
         told, recorder = self._told, self._recorder()
         again = keys_in(state, self._asked, self._settled)
         self.kept = {key: None for key in self._asked if key in again}
-        self._run = run = recorder.start_run(told.get("agent"), told.get("thread"), run_key=str(told["run_key"]))
+        run = self._begun()
         if not told.get("answered"):
             _withdraw(run, [key for key in self._asked if key not in self.kept], DECIDED)
         if not self.kept:
@@ -71,6 +78,19 @@ class WrittenApprovals:
         if self._run is not None and self.kept:
             _withdraw(self._run, [key for key in self.kept if key not in but], WENT_ON)
             self._settle_answers(self._run)
+
+    def end(self, error: BaseException) -> None:
+        """See `LinkedApprovals`."""
+        for one in self.inner.values():
+            one.end(error)
+        self._begun().end_with(error)
+
+    def _begun(self) -> BaseRun:
+        """The run, told of here from now on."""
+        if self._run is None:
+            agent, thread = self._told.get("agent"), self._told.get("thread")
+            self._run = self._recorder().start_run(agent, thread, run_key=str(self._told["run_key"]))
+        return self._run
 
     def _settle_answers(self, run: BaseRun) -> None:
         """Answers that the state has are told as taken, such as nobody here can get as not taken."""

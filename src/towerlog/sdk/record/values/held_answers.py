@@ -20,7 +20,8 @@ MAX_KEPT = 32
 MAX_HELD = 24
 """Answers that are held on where the oldest are let go: others come while these are acknowledged."""
 MAX_HELD_BYTES = 40 * 1024
-"""Of the texts of held answers, as JSON, while others are waited for: a server keeps 64 KiB, and more has to fit."""
+"""Of the texts of held answers, as JSON, while others are waited for. A server takes one more, however long that is,
+until 64 KiB wait."""
 MAX_LET_GO = 1_000
 
 Command = Mapping[str, Any]
