@@ -16,7 +16,7 @@ import msgspec
 
 from towerlog.ambient import Clock
 from towerlog.asgi.pages.approvals import html
-from towerlog.asgi.pages.approvals.fields import FIELD, MOST_MEMBERS, fields_of
+from towerlog.asgi.pages.approvals.fields import FIELD, MAX_MEMBERS, fields_of
 from towerlog.asgi.pages.approvals.fields import content_of as typed_content_of
 from towerlog.asgi.pages.approvals.text import json_lines
 from towerlog.asgi.routes import PageRoute, PageVisit
@@ -46,7 +46,7 @@ from towerlog.store.base import Store
 
 PATH = "/a/{token}"
 MAX_FORM_BYTES = 128 * 1024
-MAX_FORM_FIELDS = MOST_MEMBERS + 10
+MAX_FORM_FIELDS = MAX_MEMBERS + 10
 _STYLE_HASH = base64.b64encode(hashlib.sha256(html.STYLE.encode()).digest())
 HEADERS = (
     (

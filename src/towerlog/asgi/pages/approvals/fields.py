@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-MOST_CHOICES = 50
-MOST_MEMBERS = 20
+MAX_CHOICES = 50
+MAX_MEMBERS = 20
 FIELD = "field."
 """Begins the names of an object's fields in the form; the place of the member among the schema's follows."""
 _BEYOND = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "dependentSchemas"})
@@ -75,7 +75,7 @@ def _members(schema: Mapping[str, Any]) -> tuple[Field, ...]:
         return ()
     properties, required = _object(schema.get("properties")), schema.get("required")
     needed = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
-    if not 0 < len(properties) <= MOST_MEMBERS or not all(name in properties for name in needed):
+    if not 0 < len(properties) <= MAX_MEMBERS or not all(name in properties for name in needed):
         return ()
     return tuple(
         msgspec.structs.replace(_field(f"{FIELD}{at}", _object(inner), name), member=name, is_required=name in needed)
@@ -88,7 +88,7 @@ def _field(name: str, schema: Mapping[str, Any], words: str) -> Field:
     words = title if isinstance(title, str) and title else words
     choices = _choices(schema)
     if choices:
-        return Field(name, "choice" if len(choices) <= MOST_CHOICES else "json", words, _hint(schema), choices=choices)
+        return Field(name, "choice" if len(choices) <= MAX_CHOICES else "json", words, _hint(schema), choices=choices)
     return Field(name, _kind(schema), words, _hint(schema))
 
 
@@ -151,7 +151,7 @@ def _example(given: Any, depth: int) -> Any:
         return [] if depth >= _DEEPEST else [_example(schema.get("items"), depth + 1)]
     if kind == "object" or "properties" in schema:
         inner = _object(schema.get("properties")) if depth < _DEEPEST else {}
-        return {name: _example(one, depth + 1) for name, one in list(inner.items())[:MOST_MEMBERS]}
+        return {name: _example(one, depth + 1) for name, one in list(inner.items())[:MAX_MEMBERS]}
     return {"integer": 1, "number": 1.5, "boolean": True, "null": None}.get(str(kind), "…")
 
 

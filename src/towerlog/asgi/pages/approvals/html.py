@@ -21,7 +21,7 @@ MAX_SHOWN_CHARS = 20_000
 MAX_ROW_CHARS = 200
 """Of a name beside them, and of the words of a choice or a field."""
 
-MOST_BUTTONS = 8
+MAX_BUTTONS = 8
 """Up to so many choices are buttons."""
 
 MAX_INPUT_CHARS = 500
@@ -124,7 +124,7 @@ def _inputs(detail: ApprovalDetail, typed: Mapping[str, str]) -> str:
         return _labelled(Field("content", "long", "Your answer"), typed) + _sure(detail, typed) + _SEND
     fields = fields_of(bytes(detail.schema))
     (first, *_) = fields
-    if first.kind == "choice" and not first.member and len(first.choices) <= MOST_BUTTONS:
+    if first.kind == "choice" and not first.member and len(first.choices) <= MAX_BUTTONS:
         return _sure(detail, typed) + f"<p>{''.join(map(_button, first.choices))}</p>"
     shown = "".join(_labelled(field, typed) for field in fields)
     if first.kind == "json" and not first.member:
