@@ -71,15 +71,16 @@ export default defineConfig(({ mode }) => {
             groups: [
               { name: 'cards', test: CARDS, minShareCount: 2, includeDependenciesRecursively: false },
               { name: 'shared', test: /src\/((parts|live|model|api)\/(?!Chart|Command|Keys)|router)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 },
-              // So do the tabs of a page, each of which is small.
-              { name: 'settings', test: /src\/pages\/settings\/(?!Settings\.)/, includeDependenciesRecursively: false },
-              { name: 'tabs', test: /src\/pages\/run\/(Calls|Conversation|Tools|Checkpoints|Children|Leases|Message|Raw|Rerun)\./, includeDependenciesRecursively: false },
+              // So do the tabs of a page, each of which is small, with their page.
+              { name: 'settings', test: /src\/pages\/settings\//, includeDependenciesRecursively: false },
+              { name: 'run', test: /src\/pages\/run\//, includeDependenciesRecursively: false },
+              { name: 'inbox', test: /src\/pages\/(now|approvals)\//, includeDependenciesRecursively: false },
               // And pages that are a list and little else.
               { name: 'lists', test: /src\/pages\/(agents|audit|budgets|threads|workers)\//, includeDependenciesRecursively: false },
               // And those that tell what was said in runs.
               { name: 'talk', test: /src\/pages\/(compare|replay|thread)\//, includeDependenciesRecursively: false },
               { name: 'charts', test: /src\/(pages\/(agent|usage)\/|parts\/Chart)/, includeDependenciesRecursively: false },
-              { name: 'rules', test: /src\/pages\/alerts\/(DeliveryView|RuleView|RuleForm|Tried)\./, includeDependenciesRecursively: false },
+              { name: 'rules', test: /src\/pages\/alerts\//, includeDependenciesRecursively: false },
             ],
           },
         },

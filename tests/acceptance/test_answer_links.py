@@ -103,7 +103,7 @@ def test_a_high_risk_has_to_be_confirmed(
     assert ('name="sure"' in anonymous.get(path).text) is is_risky
     reply = anonymous.post(path, data=FORMS[one["kind"]])
     assert reply.status_code == (422 if is_risky else 200), reply.text
-    assert ("must be ticked: the risk is high" in reply.text) is is_risky
+    assert ("Tick the box first: the risk is high." in reply.text) is is_risky
     assert bool(open_of(client, one["run_id"])) is is_risky
     if is_risky:
         assert anonymous.post(path, data={**FORMS[one["kind"]], "sure": risk}).status_code == 200
@@ -150,6 +150,25 @@ def test_an_answer_that_is_refused_leaves_the_link_good(
         refused = anonymous.post(path, data={"content": content})
         assert (refused.status_code, "<form" in refused.text) == (422, True)
     assert anonymous.post(path, data={"content": "send"}).status_code == 200
+
+
+def test_fields_of_a_schema_are_an_answer_and_stay_when_it_is_refused(
+    client: httpx2.Client, anonymous: httpx2.Client, unique: Unique
+) -> None:
+    properties = {"amount": {"type": "integer", "maximum": 50}, "why": {"type": "string"}, "fast": {"type": "boolean"}}
+    schema = {"type": "object", "properties": properties, "required": ["amount"]}
+    one = asked_by_steps(client, unique, schema=schema)
+    path = link_to(client, one)["path"]
+    typed = {"field.0": "70", "field.1": "a long reason", "field.2": "true"}
+    refused = anonymous.post(path, data=typed)
+    assert (refused.status_code, "This does not fit: 70 is greater than" in refused.text) == (422, True), refused.text
+    assert 'value="a long reason"' in refused.text
+    none = anonymous.post(path, data={**typed, "field.0": ""})
+    assert (none.status_code, "amount is missing." in none.text) == (422, True)
+    taken = anonymous.post(path, data={**typed, "field.0": "50"})
+    assert (taken.status_code, "The agent has your answer." in taken.text) == (200, True)
+    told = client.get(f"/api/v1/runs/{one['run_id']}/events").json()["data"]
+    assert [event for event in told if '"amount":50' in str(event["data"]).replace(" ", "")], told
 
 
 def test_a_link_that_has_expired_answers_nothing(client: httpx2.Client, anonymous: httpx2.Client, one: Json) -> None:
@@ -276,7 +295,7 @@ def test_a_repeated_request_gets_the_same_link(client: httpx2.Client, unique: Un
     ("data", "status"),
     [
         ({"decision": "perhaps"}, 422),
-        ({f"f{number}": "x" for number in range(20)}, 400),
+        ({f"f{number}": "x" for number in range(40)}, 400),
         ({"content": ["yes", "no"]}, 400),
         ({"content": "no", "decision": "approve"}, 422),
         ({"content": "x" * 200_000}, 413),

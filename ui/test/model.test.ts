@@ -141,11 +141,12 @@ describe('a line of an agent’s feed', () => {
   it('says what is not known in words', () => {
     expect(gave('15789+1 tokens, $?, ? ms')).toBe('15789 in, 1 out, unpriced');
     expect(gave('310+110 tokens, $?, 12 ms')).toBe('310 in, 110 out, unpriced, 12 ms');
-    expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310 in, 110 out, $0.002, 12 ms');
+    expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310 in, 110 out, $0.0020, 12 ms');
     expect([gave('?+? tokens, $?, ? ms'), gave('?+? tokens, $?, 12 ms')]).toEqual(['', '12 ms']);
   });
   it('tells a call from its result, and names no model that is not known', () => {
     const lines = [['command_start', 'look'], ['command_complete', 'look'], ['inference_error', 'unknown (run)'], ['file_read', '']];
+    expect(what({ type: 'inference_budget_exceeded', input_summary: 'unknown (run)' })).toBe('budget exceeded');
     expect(lines.map(([type = '', input_summary = '']) => what({ type, input_summary }))).toEqual(['starts look', 'look', 'run', 'file read']);
   });
 });

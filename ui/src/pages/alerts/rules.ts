@@ -34,6 +34,15 @@ export const SETTINGS: Readonly<Record<Setting, string>> = {
   window_minutes: 'Window (minutes)',
 };
 
+/** What is missing where one is left empty. */
+export const ASKED: Readonly<Record<Setting, string>> = {
+  amount_usd: 'how many dollars',
+  minutes: 'after how many minutes',
+  times: 'how many times',
+  fraction: 'which fraction',
+  window_minutes: 'within how many minutes',
+};
+
 /** Where a rule looks, in words. */
 export function scopeOf(rule: Pick<AlertRule, 'scope'>): string {
   const { agent, thread_id: thread, run_id: run, label, persona } = rule.scope;
@@ -105,6 +114,18 @@ export interface Draft {
   renotify: string;
   act: '' | 'pause' | 'cancel';
 }
+
+/** What the form's members are called. */
+export const WORDS: Readonly<Record<keyof Draft, string>> = {
+  name: 'name',
+  trigger: 'trigger',
+  scope: 'conditions',
+  config: 'figures',
+  channels: 'whom it notifies',
+  cooldown: 'cool-down',
+  renotify: 'repeat every',
+  act: 'action on the run',
+};
 
 const NEW: Draft = { name: '', trigger: 'error', scope: {}, config: {}, channels: [], cooldown: '10', renotify: '0', act: '' };
 

@@ -1,4 +1,4 @@
-/** Views that the reader has saved, in this browser: a name for a query. */
+/** Views that the reader has saved, in this browser: a name for a query. Each change begins with what is stored: another tab may have saved one meanwhile. */
 
 interface View {
   readonly name: string;
@@ -16,7 +16,7 @@ class Views {
   }
 
   forget(name: string): void {
-    this.set(this.list.filter((view) => view.name !== name));
+    this.set(stored().filter((view) => view.name !== name));
   }
 }
 
@@ -24,7 +24,7 @@ export const views = new Views();
 
 /** Saves a query under a name; the name's old query is replaced. */
 export function keep(name: string, query: string): void {
-  views.set([...views.list.filter((view) => view.name !== name), { name, query }]);
+  views.set([...stored().filter((view) => view.name !== name), { name, query }]);
 }
 
 function stored(): View[] {

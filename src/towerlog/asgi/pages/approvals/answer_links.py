@@ -15,6 +15,9 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from towerlog.asgi.pages.approvals import html
+from towerlog.asgi.pages.approvals.fields import FIELD, MAX_MEMBERS, fields_of
+from towerlog.asgi.pages.approvals.fields import content_of as typed_content_of
+from towerlog.asgi.pages.approvals.text import json_lines
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import HTML, Dialect, Reply, error_headers, status_of
 from towerlog.dialects.fields import bounded_text, invalid_field
@@ -35,13 +38,15 @@ from towerlog.model.agent import is_blank
 from towerlog.model.answer_link import NO_LINK, is_told_by, may_answer_by_link, opened
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, GetApproval
 from towerlog.model.approval_views import ApprovalAnswered, ApprovalView
+from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal, Scope
+from towerlog.model.question import GetRun
 from towerlog.model.times import spoken_ms
 from towerlog.store.base import Store
 
 PATH = "/a/{token}"
 MAX_FORM_BYTES = 128 * 1024
-MAX_FORM_FIELDS = 10
+MAX_FORM_FIELDS = MAX_MEMBERS + 10
 _STYLE_HASH = base64.b64encode(hashlib.sha256(html.STYLE.encode()).digest())
 HEADERS = (
     (
@@ -118,7 +123,7 @@ class AnswerLinkPages:
         if view.closed is not None:
             return _page(html.notice(_CLOSED, _words_of(view)))
         self._check_time(link)
-        return _page(html.form(approval_of(view), link.sent_to))
+        return await self._asked(link, principal, view)
 
     async def act(self, visit: PageVisit) -> Reply:
         """Answers. Raises NotFound, LinkExpired, LinkUsed, QuestionClosed, NotWaiting, Invalid, Malformed, TooLarge."""
@@ -126,7 +131,7 @@ class AnswerLinkPages:
         form = _fields(visit.body)
         assert self._engine is not None
         try:
-            command = _command(link, form)
+            command = _command(link, await self._with_content(form, link, principal))
             await self._check_sure(command, form, principal)
             done = await self._engine.execute(principal, command, "native", address=visit.address)
         except (QuestionClosed, NotWaiting) as error:
@@ -139,9 +144,30 @@ class AnswerLinkPages:
             if view.closed is not None:
                 return _page(html.notice(_CLOSED, _words_of(view)), 409)
             self._check_time(link)
-            return _page(html.form(approval_of(view), link.sent_to, error.message), status_of(error))
+            return await self._asked(link, principal, view, error, form)
         assert isinstance(done, ApprovalAnswered)
-        return _page(html.notice("Thank you", f"Your answer is stored ({done.state}). Its agent is told."))
+        return _page(html.notice("Thank you", "The agent has your answer."))
+
+    async def _asked(
+        self, link: AnswerLink, principal: Principal, view: ApprovalView, error: Invalid | None = None,
+        typed: Mapping[str, str] | None = None,
+    ) -> Reply:  # fmt: skip
+        """The page with the form; with why the last answer was not taken, and what was in it."""
+        assert self._engine is not None
+        run = await self._engine.execute(principal, GetRun(view.run.run_id))
+        assert isinstance(run, RunView)
+        fault, status = (error.message, status_of(error)) if error else ("", 200)
+        about = _text_of(run.input)
+        body = html.form(approval_of(view), link.sent_to, link.expires_at, about=about, fault=fault, typed=typed)
+        return _page(body, status)
+
+    async def _with_content(self, form: Mapping[str, str], link: AnswerLink, principal: Principal) -> Mapping[str, str]:
+        """The form with what was typed into fields of its schema as `content`."""
+        if form.get("content") or not any(name.startswith(FIELD) for name in form):
+            return form
+        schema = bytes(approval_of(await self._view(link, principal)).schema)
+        content = None if schema == b"null" else typed_content_of(fields_of(schema), form)
+        return form if content is None else {**form, "content": content}
 
     async def _opened(self, token: str) -> tuple[AnswerLink, Principal]:
         link = opened(self._secret, token)
@@ -177,6 +203,14 @@ class AnswerLinkPages:
         assert self._engine is not None
         if self._engine.unheard.is_ended(link.expires_at):
             raise LinkExpired
+
+
+def _text_of(given: bytes | None) -> str:
+    """A run's input in words: a text as it is, anything else as JSON."""
+    if given is None:
+        return ""
+    found = msgspec.json.decode(given)
+    return found if isinstance(found, str) else json_lines(msgspec.Raw(given))
 
 
 def _page(body: bytes, status: int = 200) -> Reply:
