@@ -29,7 +29,6 @@ DANGLING_DOCSTRINGS: Mapping[str, int] = {
     "asgi.http1.pipeline": 1,
     "asgi.http1.request": 2,
     "asgi.inflate": 3,
-    "asgi.pages.approvals.answer_links": 1,
     "asgi.pages.approvals.html": 2,
     "asgi.pages.dashboard.bundle": 2,
     "asgi.pages.dashboard.screens": 2,

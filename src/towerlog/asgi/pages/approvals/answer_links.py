@@ -93,7 +93,7 @@ class AnswerLinkPages:
         self._engine, self._store, self._clock, self._secret = engine, store, clock, secret
 
     def routes(self) -> tuple[PageRoute, ...]:
-        """Both."""
+        """Routes by which a link shows its question and takes the answer."""
         refuses = (NotFound, LinkExpired)
         access = "No key is needed: the link is signed."
         return (
