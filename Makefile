@@ -42,7 +42,7 @@ $(ui_built): $(stamp) $(ui_sources) tools/build_dashboard.py $(shell find src/to
 	@test ! -d src/towerlog/asgi/pages/ui || { mkdir -p $(@D) && touch $@; }
 
 .PHONY: demo
-demo: setup ## start a server and feed it through all six dialects
+demo: setup ## start a server and feed it through every dialect but OTLP
 	@exec $(bin)/python examples/demo.py $(ARGS)
 
 .PHONY: cluster

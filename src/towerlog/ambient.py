@@ -74,7 +74,7 @@ class SystemClock:
         return self._anchor_ms + time.monotonic_ns() // 1_000_000
 
     def stood_still_ms(self) -> int:
-        """None: this clock leaves nothing out."""
+        """Always 0: this clock never stops."""
         return 0
 
     def passed_ms(self) -> int:

@@ -1,6 +1,7 @@
 """Settings: one table of name, default and meaning; it feeds `--help`, the docs and the environment.
 
-Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only `server` and `cli` read this.
+Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only `server`, `storage`, `parts`
+and `cli` read this.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class StorageFailed(TowerlogError):
     is_unread = False
     """The disk has failed the read itself: that says nothing of what is there either, if it is there."""
     exit_code: ClassVar[int] = 70
-    """Of a process that ends because of it. After a restart by its supervisor, the open checks what is on disk."""
+    """Exit code of a process stopped by this error. After a restart, the open checks what is on disk."""
 
 
 class DiskFull(StorageFailed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,20 @@ AUDIT = {
     ),
 }
 FAULTS = LOG | ROWS | CONTENT | AUDIT
+PLACE = re.compile(r"(position|audit entry) (\d+)\b")
+"""The event or the entry of the audit that a complaint begins with."""
+ALSO_NAMED = {
+    "a lost beginning": [2, 3],
+    "a hash that the next one does not follow": [1, 2],
+    "a rotten body": [4, 5, 6],
+    "an unknown type": [2, 3],
+    "rotten facts": [5, 6],
+    "an entry's hash that the next does not follow": [2, 3],
+    "another hash of an entry": [3, 4],
+    "entries in another order": [2, 3, 4],
+    "a time that hides what follows": [3, 4],
+}
+"""Forgery → every event or entry that is named, where what follows the forged one does not fit either."""
 IDENTITIES = {"a missing agent", "an agent's column", "a thread's column", "an unreadable agent"}
 """What names an agent or dates a thread stands in no event: it is given to a rebuild, not made by it."""
 
@@ -270,6 +285,9 @@ async def test_every_forgery_is_found_and_named(whole: Rig, name: str) -> None:
     await forge(whole, sql)
     found = await complaints(whole)
     assert any(expected in complaint for complaint in found), found
+    own = [int(place[2]) for place in [PLACE.match(expected)] if place is not None]
+    named = [int(place[2]) for place in map(PLACE.match, found) if place is not None]
+    assert sorted(set(named)) == ALSO_NAMED.get(name, own), "no event or entry is named that nobody has touched"
 
 
 @pytest.mark.parametrize("name", ["another body", "a rotten body", "an unknown type"])

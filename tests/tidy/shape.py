@@ -15,6 +15,12 @@ VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manage
 
 MISNAMED_BOUND = re.compile(r"_?(MOST|LONGEST|LARGEST|FARTHEST|HIGHEST|USUAL)_[A-Z]|_?[A-Z_]+_MAX$")
 
+DANGLING = re.compile(r"(The same|Of|Those|That of|It|Both|None|One|Two|Four|Six|True|\d[\d,]*)\b")
+DANGLING_WORDS = 4
+WORD = re.compile(r"[\w']+")
+STANDING_FOR = frozenset({"it", "that", "this", "them", "they", "those", "these", "all", "some", "yet", "nobody"})
+"""Words of a short text that name nothing themselves."""
+
 EXPLAINED = ("model/", "engine/", "store/base/", "store/values.py", "errors.py", "ambient.py")
 """Where every public name has a docstring: what other layers build on."""
 
@@ -81,8 +87,32 @@ def stray_docstring(source: Source) -> Iterator[str]:
                 before = statement
 
 
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def _is_text(node: ast.AST) -> bool:
+    return _text_of(node) is not None
+
+
+def _text_of(node: ast.AST) -> str | None:
+    """The text of a statement that is nothing but a text."""
+    match node:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return text
+        case _:
+            return None
+
+
+def dangling_docstring(source: Source) -> Iterator[str]:
+    """A text in the package that cannot be read without its neighbours: it begins with what stands for a noun that is
+    elsewhere, or is one such word and little more."""
+    if not source.path.startswith(PACKAGE):
+        return
+    for node in source.nodes:
+        if (found := _text_of(node)) is not None:
+            text = " ".join(found.split())
+            words = WORD.findall(text.lower())
+            if DANGLING.match(text) or (len(words) < DANGLING_WORDS and STANDING_FOR & set(words)):
+                yield source.at(
+                    node, f"`{text[:40]}` says nothing by itself: begin with a noun or a verb that names it"
+                )
 
 
 def vague_name(source: Source) -> Iterator[str]:

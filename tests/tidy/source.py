@@ -35,6 +35,11 @@ class Source:
         """The path inside the package (`engine/leases.py`), or the whole path for a file outside of it."""
         return self.path.removeprefix(PACKAGE)
 
+    @property
+    def module(self) -> str:
+        """The name inside the package, with dots: `engine.leases`."""
+        return self.inside.removesuffix(".py").replace("/", ".")
+
     def at(self, node: ast.AST, message: str) -> str:
         """A finding that an editor can jump to."""
         return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"

@@ -315,6 +315,31 @@ def test_what_only_tests_name_is_found() -> None:
     assert "`seen` needs no exception" in finding
 
 
+@table(
+    "text, words",
+    [
+        ("The same of a lane.", "x.py:2: `The same of a lane.` says nothing"),
+        ("Of an id as JSON.", "`Of an id as JSON.`"),
+        ("It waits no more.", "`It waits no more.`"),
+        ("Those of a session.", "`Those of a session.`"),
+        ("All of them.", "begin with a noun or a verb"),
+        ("Six.", "`Six.`"),
+        ("None.", "`None.`"),
+    ],
+)
+def test_a_text_that_needs_its_neighbours_is_found(text: str, words: str) -> None:
+    found = list(shape.dangling_docstring(planted("engine/x.py", f'def f():\n    """{text}"""\n')))
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_a_text_that_can_be_read_alone_is_let_pass() -> None:
+    texts = ["Runs per query.", "Starts empty.", "Offset in bytes.", "Item that is left.", "Oneness of a thing."]
+    whole = "".join(f'def f{number}():\n    """{text}"""\n' for number, text in enumerate(texts))
+    assert list(shape.dangling_docstring(planted("engine/x.py", whole))) == []
+    assert list(shape.dangling_docstring(Source("tests/x.py", '"""Of a test."""\n'))) == [], "tests are left out"
+
+
 def test_what_is_left_to_move_may_only_become_less() -> None:
     assert list(rooms.complaints({"engine": 27}, {"engine": 27}, "split it")) == []
     assert list(rooms.complaints({"engine": 28}, {"engine": 27}, "split it")) == ["engine: 28; split it"]

@@ -6,12 +6,14 @@ says what to do instead. An exception goes into `exceptions`, with its reason.
 
 import gc
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pytest
 
 from tests.tidy import frozen, rooms, shape, unused
 from tests.tidy.checks import FILE_CHECKS, PYTHON_CHECKS, SOURCE_CHECKS, TEST_CHECKS, FileCheck, SourceCheck, name_of
+from tests.tidy.dangling import DANGLING_DOCSTRINGS
 from tests.tidy.exceptions import ALLOWED, MAY_BE_LONG, NAMED_BY_OTHERS, NOT_FROZEN, STILL_TO_MOVE, TESTED_BY
 from tests.tidy.source import PACKAGE, ROOT, read_source, read_sources, repository_files
 
@@ -77,6 +79,14 @@ def test_no_folder_is_crowded() -> None:
     found = rooms.crowded_folders(repository_files(), MAY_BE_LONG)
     advice = f"at most {rooms.FOLDER_FILES} modules lie in a folder: give what belongs together a folder of its own"
     hold(rooms.complaints(found, STILL_TO_MOVE["crowded_folders"], advice))
+
+
+def test_docstrings_can_be_read_alone() -> None:
+    found = Counter(source.module for source in read_sources(PACKAGE) for _ in shape.dangling_docstring(source))
+    advice = (
+        "a text of it says nothing by itself (`shape.dangling_docstring`): begin with a noun or a verb that names it"
+    )
+    hold(rooms.complaints(found, DANGLING_DOCSTRINGS, advice))
 
 
 def test_no_two_public_classes_of_the_server_have_one_name() -> None:

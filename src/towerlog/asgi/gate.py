@@ -346,7 +346,7 @@ class Gate:
             exchange.held_bytes = 0
 
     def count(self, exchange: Exchange, status: int) -> None:
-        """One more request answered."""
+        """Counts an answered request."""
         name = "none" if exchange.route is None else exchange.route.dialect.name
         elapsed_ms = self._clock.steady_ms() - exchange.steady_ms
         meter = self._meters.of(name)
@@ -372,7 +372,7 @@ class _Answer:
         return self._done
 
     def set_result(self, outcome: Outcome) -> None:
-        """It is durable."""
+        """Called when the command is durable."""
         try:
             reply = self._gate.reply(self._exchange, outcome)
         except Exception as fault:  # one answer that cannot be written must not keep the others from theirs
@@ -381,7 +381,7 @@ class _Answer:
         self._gate.close(self._exchange, reply, self._respond)
 
     def set_exception(self, error: BaseException) -> None:
-        """It was refused, or something broke."""
+        """Called when the command was refused or failed."""
         self._done = True
         self._gate.close(self._exchange, self._gate.refusal(self._exchange, error), self._respond)
 

@@ -96,7 +96,7 @@ class Branch:
         self._caught_up_ms = now_ms + CAUGHT_UP_MS
 
     def take(self) -> RunEvent | Gap:
-        """The first that waits."""
+        """Pops the oldest waiting event."""
         event, size = self.waiting.popleft()
         self.waiting_bytes -= size
         return event

@@ -90,7 +90,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     principal: Principal
     path: Mapping[str, str]
     query: Mapping[str, str]
-    """Of a repeated name the last value."""
+    """Values by name; of a repeated name the last one."""
     headers: Mapping[bytes, bytes]
     """Lower-case names."""
     body: bytes

@@ -37,7 +37,7 @@ NULL = msgspec.Raw(b"null")
 MAX_REASON_CHARS = 300
 """What is wrong with a field, as far as it is told."""
 MAX_SHOWN_CHARS = 100
-"""Of an unknown name in the refusal of it."""
+"""Characters of an unknown name that its refusal repeats."""
 MAX_LABELS = 64
 MAX_SEQ = 2**62
 """More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""

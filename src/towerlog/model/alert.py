@@ -108,13 +108,13 @@ class AlertConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The figures of a trigger; each needs some of them."""
 
     amount_nanos: int | None = None
-    """Of `cost_threshold` what a run may cost, of `burn_rate` what may be spent in the window."""
+    """`cost_threshold`: limit for one run. `burn_rate`: limit for the window. In nano-dollars."""
     wait_ms: int | None = None
     """How long a run may wait, be queued, or make no progress."""
     times: int | None = None
-    """Of `loop` how often the same call, of `failure_rate` how many runs must have ended."""
+    """`loop`: repetitions of one call. `failure_rate`: ended runs before the rule is judged."""
     fraction: float | None = None
-    """Of `failure_rate` that of the runs that failed, of `budget` that of its amount."""
+    """`failure_rate`: share of ended runs that failed. `budget`: share of the amount that is spent."""
     window_ms: int | None = None
 
 
@@ -248,7 +248,7 @@ class WindowCount(NamedTuple):
     runs: int = 0
     """Runs that ended."""
     failed: int = 0
-    """Those of them that failed or were lost."""
+    """Runs that failed or were lost, out of `runs`."""
     spent_nanos: int = 0
 
     def plus(self, more: WindowCount) -> WindowCount:

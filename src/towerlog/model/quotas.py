@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Quota(NamedTuple):
-    """Of one kind: of an organisation, and of one key, so that none takes the place of all others."""
+    """Limit per organisation and per key, so that no key takes the place of all others."""
 
     of_org: int
     of_key: int

@@ -111,7 +111,7 @@ def holds(row: RunRow) -> tuple[Erases, ...]:
 
 
 class SetRetention(msgspec.Struct, frozen=True, gc=False):
-    """Keep a kind so long, and so much of it."""
+    """Sets the maximum age (ms) and size (bytes) of one kind."""
 
     kind: Erases
     max_age_ms: int | None

@@ -40,7 +40,7 @@ MAX_HEAD_BYTES = 16_640
 """Of all names, ids, times and figures in it that are no lists, and of the cancel and the pause that wait: each as long
 as it may be."""
 MAX_SHARE_BYTES = 4_864
-"""Of what is remembered of one agent: the one that told last is always there."""
+"""Bytes for one agent; the agent that reported last is always kept."""
 SPARE_BYTES = 1_024
 """For numbers that grow with events which tell nothing else."""
 ROOM_OF: dict[str, int] = {

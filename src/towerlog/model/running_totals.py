@@ -71,7 +71,7 @@ class Point(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return bool(self.how & _TURN)
 
     def is_inclusive(self) -> bool:
-        """As of its report."""
+        """Whether cached tokens are inside the input tokens, as its report says."""
         return bool(self.how & _INCLUSIVE)
 
     def is_unclear(self) -> bool:

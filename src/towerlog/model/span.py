@@ -54,11 +54,11 @@ class SpanPlace(msgspec.Struct, frozen=True, gc=False):
     began_ms: int | None = None
     """When it began, by its sender's clock."""
     parent_root: str | None = None
-    """Of a span that begins a child run: `root` of the run above."""
+    """`root` of the parent run, for a span that begins a child run."""
     response: str | None = None
     """The event's id of a model call, where it is that of one response in all traces."""
     changes: tuple[CallChange, ...] = ()
-    """What it changes of what counts of calls that have come. Worked out when it is placed."""
+    """Corrections to the usage of calls stored earlier. Computed when the span is placed."""
 
 
 class ToldCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -66,7 +66,7 @@ class ToldCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     span_id: str
     above: str | None
-    """Where to look for what is above it."""
+    """Span id of the parent to look up."""
     told: Usage
     """As its sender has told them."""
     inner: Usage = NO_USAGE
@@ -84,18 +84,18 @@ class ToldCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
     arrived: int = 0
     """When it arrived here, in minutes since the epoch."""
     parts: UsageParts | None = None
-    """Of its figures as they were told."""
+    """Usage parts as its sender reported them."""
 
     def own(self) -> Usage:
-        """What counts of it beside those below it."""
+        """Usage of this call without its nested calls."""
         return excess(self.told, self.inner)
 
     def own_parts(self) -> UsageParts | None:
-        """The parts of that."""
+        """Usage parts of `own`; None where its sender reported no parts."""
         return None if self.parts is None else parts_of_rest(self.parts, self.told, self.own())
 
     def whole(self) -> Usage:
-        """What counts of it and of those below it."""
+        """Usage of this call and of all calls nested in it."""
         own = self.own()
         if own.cost_nanos is None and self.priced is not None and self.priced.nanos is not None:
             own = msgspec.structs.replace(own, cost_nanos=self.priced.nanos)
@@ -114,7 +114,7 @@ class CallChange(msgspec.Struct, frozen=True, gc=False):
     change: Usage
     """What is added to that; figures may be less than 0."""
     priced: Priced | None
-    """The same of what was computed of it."""
+    """Change of the computed cost."""
     was_parts: UsageParts | None = None
     """The parts of `was`."""
 

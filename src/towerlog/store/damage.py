@@ -22,7 +22,8 @@ FAILURES_NOT_READY = 3
 FAILURES_WITHIN_MS = 60_000
 """So many failed reads in so long a time, and the store is not ready for work."""
 FAILURES_OVER_MS = 4_000
-"""It is again after so long without one. Whoever asks whether it is has real pages read, so no failure lasts unseen."""
+"""Ready again after this many ms without a failed read. Asking whether it is ready
+reads real pages, so no failure lasts unseen."""
 
 
 class Damages:

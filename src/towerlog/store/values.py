@@ -38,9 +38,9 @@ PAGE_BODY_BYTES = 4 * 1024 * 1024
 """A page ends early once its events' bodies, or its rows as they are stored, have reached this size."""
 
 MAX_OWN_STATES = 16
-"""Of the runs that a thread may resume from, the newest that are looked at beside the open ones."""
+"""Newest runs read of those that a thread may resume from, beside the open ones."""
 MAX_STATES = 64
-"""The same of all its runs, children included; and so many of its open ones."""
+"""Newest runs read of a whole thread, children included; and so many of its open ones."""
 
 
 Durations = tuple[str | int | None, int, int, int, int]

@@ -29,7 +29,7 @@ MAX_TICKETS = 100_000
 """Tickets that were given out and not used; with more, new ones are refused until the oldest have run out."""
 MAX_TICKETS_OF_ORGANISATION = 10_000
 MAX_TICKETS_OF_KEY = 1000
-"""The same of one organisation and of one key, so that none takes the place of all others."""
+"""Limit per key; with the limit per organisation none takes the place of all others."""
 H = TypeVar("H", bound=bytes | int)
 _CHARS = 40
 SKEW_MS = 5000
@@ -122,7 +122,7 @@ class Tickets:
         return GivenTicket(text, LIFETIME_MS)
 
     def holder(self, text: str, steady_ms: int) -> bytes | None:
-        """The same as `take`, of a ticket that stays good."""
+        """Like `take`, without using the ticket up."""
         found = self._given.get(_digest(text))
         return found.key_digest if found is not None and steady_ms < found.due_ms else None
 
@@ -212,7 +212,7 @@ class SignedTickets:
         return found[1]
 
     def _opened(self, text: str) -> tuple[str, bytes] | None:
-        """What it is known by, and the digest; None for one that is not good."""
+        """(nonce, key digest) of a ticket; None for one that is not valid."""
         try:
             raw = base64.urlsafe_b64decode(text.encode("ascii"))
         except (ValueError, binascii.Error):

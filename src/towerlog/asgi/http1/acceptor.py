@@ -34,7 +34,7 @@ _log = structlog.get_logger("towerlog.server")
 
 
 class Acceptor:
-    """Of one process."""
+    """Accepts the connections of one process."""
 
     def __init__(self, arrivals: Arrivals, connect: Callable[[Visit], asyncio.Protocol]) -> None:
         """`connect` makes the connection of a visit that has its place."""
@@ -124,7 +124,7 @@ class Acceptor:
             await self._loop.connect_accepted_socket(lambda: connection, newcomer.socket)
 
     def let_go(self, newcomer: Newcomer) -> None:
-        """It waits no more."""
+        """Called when a connection leaves the queue."""
         self._waiting.discard(newcomer)
         self.arrivals.pace.leave(newcomer)
 

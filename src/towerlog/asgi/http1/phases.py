@@ -54,7 +54,7 @@ class ConnectionPhase(enum.Enum):
     LINGER = enum.auto()
     """Nothing more is said; what still comes is dropped."""
     CLOSING = enum.auto()
-    """That it takes the rest of what was written."""
+    """The peer to read what is unsent."""
 
 
 _EXPECTING = frozenset({ConnectionPhase.HEAD, ConnectionPhase.BODY})
@@ -157,7 +157,7 @@ class Phases(asyncio.Protocol, ABC):
             self._wait_for_turn()
 
     def _go_on_dropping(self) -> None:
-        """It is its turn again."""
+        """Resumes dropping input."""
         if not (self._is_read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 

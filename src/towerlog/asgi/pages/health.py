@@ -58,7 +58,7 @@ class HealthPages:
         self._obstacle = obstacle
 
     def routes(self) -> tuple[PageRoute, ...]:
-        """Both pages."""
+        """Routes of `/healthz` and `/readyz`."""
         return (
             PageRoute(
                 "GET", "/healthz", "health", "Whether the process is alive", self.health, public=True, reply=Health

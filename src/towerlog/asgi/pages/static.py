@@ -23,7 +23,7 @@ _IN_BRIEF = "The control tower and flight recorder for AI agents: six dialects o
 
 
 class StaticPages:
-    """`/openapi.json`, `/llms.txt`, `/llms-full.txt`, `/docs` and the icon."""
+    """`/openapi.json`, `/llms.txt`, `/llms-full.txt`, `/docs`, the guides and the icon."""
 
     def __init__(self) -> None:
         """Until `attach`, two of them have nothing to say."""

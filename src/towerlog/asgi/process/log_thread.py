@@ -20,7 +20,7 @@ FLUSH_SECONDS = 0.5
 
 
 class LogThread(logging.Handler):
-    """Of one process."""
+    """Writes the log of one process, in a thread."""
 
     def __init__(self, descriptor: int) -> None:
         """Begins to write to an open file."""

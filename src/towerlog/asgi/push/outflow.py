@@ -22,7 +22,7 @@ _Line = OrderedDict[asyncio.Future[None], int]
 
 
 class Outflow:
-    """Of one process."""
+    """Paces live push of one process, by the bytes that wait."""
 
     __slots__ = ("_is_next", "_lines", "_whose", "left_bytes")
 

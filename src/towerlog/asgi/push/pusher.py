@@ -53,7 +53,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Owner(Protocol):
-    """All sockets together, as one of them knows them."""
+    """Registry that a socket joins and leaves."""
 
     engine: Engine
     auth: Authenticator

@@ -16,5 +16,5 @@ def agent_asked(value: str | None, field: str) -> str | None:
 
 
 def agent_needed(value: str | None, field: str) -> str:
-    """The same where somebody sets an agent up: a name that URLs can have, without control characters."""
+    """Name for creating an agent: required, valid in URLs, without control characters."""
     return text_id(agent_asked(text_id(value, field, MAX_LABEL_CHARS), field), field)

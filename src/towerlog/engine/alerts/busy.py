@@ -13,7 +13,7 @@ Kind = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def kind_of(lane: Lane) -> Kind:
-    """That of a lane."""
+    """Agent and labels of a lane, the labels sorted by name."""
     return lane.agent, tuple(sorted(lane.labels.items()))
 
 

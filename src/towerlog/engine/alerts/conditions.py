@@ -40,7 +40,7 @@ class Serves(Protocol):
 
 
 class Sees(Serves, Protocol):
-    """The same, which tells as well what it knows of that."""
+    """`Serves` that also says whether a worker was really seen."""
 
     def is_seen(self, lane: Lane, serving_ms: int) -> bool:
         """Whether one is known to have asked lately."""
@@ -94,7 +94,7 @@ def is_over(rule: AlertRule, alert: AlertRow, row: RunRow | None, lane: Lane | N
 
 
 class _Lasting(NamedTuple):
-    """Something that a rule may be about, as long as it lasts: what it began with, and how long ago that was."""
+    """A state that has lasted for `for_ms` since `mark`."""
 
     mark: int
     for_ms: int

@@ -144,7 +144,7 @@ class Wanted:
     """Alerts about budgets that an event is to open."""
 
     def __init__(self, plan: Plan, agent: str) -> None:
-        """None; `agent`: whose event it is."""
+        """Starts empty; `agent` reported the event."""
         self._plan = plan
         self._agent = agent
         self.firings: list[NewAlert] = []

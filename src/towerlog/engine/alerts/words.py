@@ -48,7 +48,7 @@ def window_ms_of(rule: AlertRule) -> int:
 
 
 def window_state(rule: AlertRule, counted: WindowCount) -> AlertState:
-    """What such a rule makes of what it has counted."""
+    """ALERT, OK or NO_DATA of a rule about a window."""
     if rule.trigger is AlertTrigger.FAILURE_RATE:
         return failure_state(counted.runs, counted.failed, rule.config)
     return burn_state(counted.spent_nanos, rule.config)

@@ -128,7 +128,7 @@ class Tellings:
         self._replaced = {}
 
     def things(self, kind: str) -> list[str]:
-        """All objects of a type that are told of, by their ids."""
+        """Ids of the objects of a type found in the audit."""
         return [name for of, name in self._newest if of == kind]
 
     def lost(self, thing: Thing, told: ToldState) -> LostRow:

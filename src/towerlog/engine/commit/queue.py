@@ -73,7 +73,7 @@ class _Line:
         return chain(self._small, self._large)
 
     def add(self, submission: Submission) -> None:
-        """One more, behind those of its kind."""
+        """Appends a command behind those of its kind."""
         (self._large if submission.is_large else self._small).append(submission)
 
     def put_back(self, submission: Submission) -> None:
@@ -156,7 +156,7 @@ class CommandQueue:
         return True
 
     def add(self, submission: Submission) -> None:
-        """One more, whose work is told here. Raises Overloaded."""
+        """Adds a command of the given work. Raises Overloaded."""
         org = submission.principal.org
         line = self.check_room(org)
         submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK

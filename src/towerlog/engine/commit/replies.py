@@ -70,7 +70,7 @@ class InFlight:
     """Idempotency-Keys of commands that wait for their commit; as many as may wait."""
 
     def __init__(self) -> None:
-        """None."""
+        """Starts empty."""
         self._digests: dict[tuple[int, str], bytes] = {}
 
     def enter(self, waiter: asyncio.Future[Any], principal: Principal, idempotency: Idempotency) -> None:
@@ -85,7 +85,7 @@ class InFlight:
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One result of a batch."""
+    """Result of one item of a batch."""
 
     stored: o.Stored | None = None
     refusal: Refusal | None = None

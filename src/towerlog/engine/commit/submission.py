@@ -44,7 +44,7 @@ class Waiter(Protocol):
         ...
 
     def set_exception(self, error: BaseException, /) -> None:
-        """It was refused, or something broke. Must not raise."""
+        """Called when the command was refused or failed. Must not raise."""
         ...
 
 

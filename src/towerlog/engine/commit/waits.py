@@ -15,7 +15,7 @@ class CommitWaits:
     as well. Of commands that one commit carries out."""
 
     def __init__(self) -> None:
-        """None has waited yet."""
+        """Starts with no wait counted."""
         self.commits = 0
         """Those that have ended: of groups, and of what the engine commits between two of them."""
         self.counts = [0] * (BEYOND + 1)

@@ -98,8 +98,8 @@ def with_receipts(
 
 
 def _told_of(plan: Plan, principal: Principal, run_id: str, dialect: str) -> Steps[tuple[RunRow | None, bool]]:
-    """A run with what is wanted of it on record as delivered, and whether any of it is told for the first time. None:
-    that is for others."""
+    """The run with its pending commands marked delivered, and whether any of them is delivered for the first time; the
+    run is None if it is for others."""
     yield
     row = plan.run(principal.org, RunById(run_id))
     if row is None or not may_be_told(plan, principal, row):

@@ -40,7 +40,7 @@ def needs_of_texts(needs: Needs, row: RunRow) -> None:
 
 
 def with_texts(plan: Plan, row: RunRow) -> RunRow:
-    """The run as its agent is told of it, which is not as it is kept. Raises NotLoaded."""
+    """Copy of the row with long command texts filled in; never stored. Raises NotLoaded."""
     if not any(one.is_beside() for one in row.pending):
         return row
     return _replace(row, pending=tuple([_told(one, _event_of(plan, row, one)) for one in row.pending]))

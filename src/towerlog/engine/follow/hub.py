@@ -151,7 +151,7 @@ class Hub:
 
 
 def _whose(subject: Subject) -> int | str:
-    """The organisation of a subject; of a user, whose organisation is not known here, itself."""
+    """Key by which subjects are dropped: the organisation, or the user, whose organisation is unknown here."""
     number = subject[1]
     return number if isinstance(number, str) else shard_org(number)
 

@@ -182,7 +182,7 @@ def told_before(
 
 
 def kept_under(plan: Plan, principal: Principal, run_state: RunState | None, draft: Draft) -> str | None:
-    """The id of news: as it was told, or among those of its sender's key. None for what has none, and where something
+    """Event id to store: as sent, or prefixed by the sender's key. None for an event without one, and where something
     else that happens once has it."""
     told = told_id(draft)
     if told is None or run_state is None:

@@ -54,7 +54,7 @@ class LoadedRow(msgspec.Struct, frozen=True, gc=False):
     """What the encoder of its list takes; None: it is there no more."""
     traits: Traits
     name: str = ""
-    """Of one that is there no more: what its readers know it by."""
+    """Id of a deleted row, as its readers know it."""
 
 
 class Loaded(NamedTuple):

@@ -49,7 +49,7 @@ class Granted(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Whole(msgspec.Struct, array_like=True, frozen=True):
-    """A commit of one organisation itself, so that whoever hears of it need not read it."""
+    """A whole commit of one organisation; receivers need not query the store."""
 
     news: News
     events: list[Event]

@@ -68,7 +68,7 @@ class AlertChanges:
         return self._rules.of(org)
 
     def rule(self, org: int, rule_id: str) -> AlertRule | None:
-        """One of them."""
+        """Rule with this id, or None."""
         return self.rules(org).get(rule_id)
 
     def put_rule(self, rule: AlertRule) -> None:

@@ -82,11 +82,11 @@ class BudgetChanges:
         return self._rows.of(org)
 
     def as_put(self, org: int) -> BudgetSet:
-        """The same without what is carried forward, which neither uses up nor makes one: for all but their sums."""
+        """Budgets without unsaved spending, which neither uses up nor makes one: for all but their sums."""
         return self._rows.of(org)
 
     def get(self, org: int, budget_id: str) -> BudgetRow | None:
-        """One of them."""
+        """Budget with this id, or None."""
         return self.of(org).get(budget_id)
 
     def put(self, org: int, budget_id: str, row: BudgetRow | None) -> None:

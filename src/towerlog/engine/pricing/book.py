@@ -53,13 +53,13 @@ class NoPrices(AtHand):
     looked_up = 0
 
     def card(self, _provider: str | None, _model: str, _at_ms: int, _tier: str | None = None) -> PriceCard | None:
-        """None."""
+        """Finds no price."""
         return None
 
     def found(
         self, _words: Sequence[str], _after: tuple[str, str] | None, _limit: int, _at_ms: int
     ) -> list[ListedPrice]:
-        """None."""
+        """Finds no price."""
         return []
 
 

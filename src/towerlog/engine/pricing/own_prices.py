@@ -31,7 +31,7 @@ class _Series:
         self._cards: list[PriceCard | None] = [None] * len(rows)
 
     def at(self, at_ms: int) -> int:
-        """Which of them holds then; -1 for none."""
+        """Index of the price valid at `at_ms`; -1 for none."""
         return bisect_right(self._since, at_ms) - 1
 
     def rank(self, index: int) -> tuple[int, bool, bool, int]:

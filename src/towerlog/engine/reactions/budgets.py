@@ -59,7 +59,7 @@ def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRo
 
 
 def _as_put(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
-    """The same without what is carried forward."""
+    """Rows of the budgets without unsaved spending."""
     return _of(plan, plan.budgets.as_put(org), agent, thread_id, row)
 
 

@@ -11,7 +11,7 @@ from towerlog.model.run import RunRow, Status
 
 
 def close_lane(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
-    """The run's own lane."""
+    """Closes the lane of a run that has ended."""
     if before is None or not after.has_lane:
         return
     lane = plan.lane(after.run)

@@ -143,7 +143,7 @@ def tells_state(plan: Plan, row: RunRow, draft: Draft, agent: str) -> None:
 
 
 def completed(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
-    """A run has ended as it was to: what waits in those that it went on from is waited for by nobody."""
+    """Withdraws open questions of earlier attempts once a run has ended as planned."""
     ends = after.status in _GOES_ON and after.has_ended_since(before) and not after.has_lane
     if ends and any(_before(plan, after)):
         postpone(plan, _end_passed, after)

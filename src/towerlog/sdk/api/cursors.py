@@ -148,7 +148,7 @@ class Reconnects:
         self._backoff = Backoff(MAX_PAUSE_S, FIRST_PAUSE_S)
         self._received_at = now()
         self._opened_at: float | None = None
-        """Of a stream in which nothing has come yet."""
+        """When the stream was opened, in seconds by `now`; None once a line of it has come."""
 
     def opened(self) -> None:
         """A stream was opened."""

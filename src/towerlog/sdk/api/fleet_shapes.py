@@ -353,7 +353,7 @@ class Price(Shape):
     provider: str | None = None
     valid_from: str | None = None
     price_version: str | None = None
-    """What costs say that were computed with it."""
+    """Value of `price_version` in costs that were computed with this price."""
     created_at: str | None = None
 
 

@@ -57,7 +57,7 @@ class Backoff:
         return max(wanted_s or 0.0, jittered_s(self._tried, self._first_s, self._longest_s))
 
     def reset(self) -> None:
-        """It has worked: the next pause is a first one."""
+        """Notes a success, so the next pause is the shortest again."""
         self._tried = 0
 
 

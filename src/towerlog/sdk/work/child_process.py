@@ -165,10 +165,10 @@ def block_signals() -> set[signal.Signals]:
 
 
 class Steered(Protocol):
-    """Who sends signals to the command from another thread."""
+    """Receives the running command, to signal it from another thread."""
 
     was_cancelled: bool
-    """It has told the command to end."""
+    """Whether it has signalled the command to end."""
 
     def begin(self, process_id: int) -> None:
         """The command has started."""

@@ -34,7 +34,7 @@ def tree_of(process_id: int) -> Processes:
 
 
 def living(processes: Processes) -> Processes:
-    """Those of them that have not ended."""
+    """Processes that have not ended."""
     known = _processes()
     return {one: began for one, began in processes.items() if known.get(one, (0, ""))[1] == began}
 

@@ -63,7 +63,7 @@ class Gone:
 
 
 class ErasedEvents:
-    """The events of one step, of which tombstones are left."""
+    """Replaces events by tombstones, in one step."""
 
     def __init__(self, erasing: Erasing, room: Room) -> None:
         """Goes on from where `erasing` has come, as far as `room` goes."""
@@ -165,7 +165,7 @@ def scope_place(kind: Erases) -> int:
 
 
 def both(known: Erasing, newer: Erasing) -> Erasing:
-    """One erasure for two: the wider scope, from the beginning, up to the later end."""
+    """Merges two requests for erasure: the wider scope, from the beginning, up to the later end."""
     scope = max(known.scope, newer.scope, key=scope_place)
     until, counts = max(known.until_seq, newer.until_seq), known.counts
     nodes, metas = known.nodes, known.metas

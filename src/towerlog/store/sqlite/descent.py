@@ -15,7 +15,7 @@ from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
 
 PARENTS_AT_ONCE = 200
-"""Runs of which one question asks whether any of them has children."""
+"""Runs per query for children."""
 _LEAN = "run, run_id, thread_id, trace_id, foreign_id, status"
 
 

@@ -56,6 +56,7 @@ def test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole(tmp_path: Path) 
         kept[key] = doc
     db.execute("DELETE FROM t WHERE b < 'MARK20'")
     kept = {key: doc for key, doc in kept.items() if key[1] >= "MARK20"}
+    files.checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
     before, at = (tmp_path / "t.db").stat().st_size, 1
     while give_back(db):
         pass
@@ -65,7 +66,8 @@ def test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole(tmp_path: Path) 
     data = (tmp_path / "t.db").read_bytes()
     assert [group for group in range(20) if b"MARK%02d" % group in data] == []
     assert gives_back(db)
-    assert before == 0 or len(data) < before or db.pragma("freelist_count") == 0
+    assert len(data) < before, "the file gives back the pages of deleted rows"
+    assert db.pragma("freelist_count") == 0
     assert db.pragma("integrity_check") == "ok"
     assert {(a, b): bytes(doc) for a, b, doc in db.execute("SELECT a, b, doc FROM t")} == kept
 

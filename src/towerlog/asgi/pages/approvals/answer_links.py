@@ -97,7 +97,7 @@ class AnswerLinkPages:
         self._engine, self._store, self._secret = engine, store, secret
 
     def routes(self) -> tuple[PageRoute, ...]:
-        """Both."""
+        """Routes by which a link shows its question and takes the answer."""
         refuses = (NotFound, LinkExpired)
         access = "No key is needed: the link is signed."
         return (

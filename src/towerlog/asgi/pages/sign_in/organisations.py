@@ -123,7 +123,7 @@ _REMOVAL = msgspec.json.Decoder(OrganisationRemoval)
 
 
 class OrganisationPages:
-    """Four."""
+    """Routes by which organisations are listed, made, changed and removed."""
 
     def __init__(self) -> None:
         """Served after `attach`."""

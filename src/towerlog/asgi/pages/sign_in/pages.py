@@ -109,7 +109,7 @@ _NEW_PASSWORD = msgspec.json.Decoder(NewPassword)
 
 
 class SignInPages:
-    """All of it."""
+    """Routes for signing in and out, and for new passwords."""
 
     def __init__(self, issuer: str | None) -> None:
         """`issuer`: of the identity provider, where there is one. Served after `attach`."""
@@ -134,7 +134,7 @@ class SignInPages:
         self._passwords.close()
 
     def routes(self) -> tuple[PageRoute, ...]:
-        """Six."""
+        """Routes of `/api/v1/session` and `/api/v1/sign-in`, with the requests and errors of each."""
         session, sign_in = "/api/v1/session", "/api/v1/sign-in"
         page = "No key is needed. Only pages of this server may ask: `Origin` is its own, `X-Towerlog-Request` is `1`."
         wrong = (Malformed, Invalid, TooLarge, RateLimited, Overloaded)
@@ -167,7 +167,7 @@ class SignInPages:
         )  # fmt: skip
 
     async def asker(self, path: Mapping[str, str]) -> Principal:
-        """Nobody yet."""
+        """The anonymous caller."""
         return _NOBODY
 
     async def ways(self, visit: PageVisit) -> Reply:

@@ -40,7 +40,7 @@ class RetentionPass(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Erased(Shape):
-    """Of one kind, how much was erased."""
+    """Amount erased of one kind."""
 
     kind: str
     count: int = 0

@@ -42,7 +42,7 @@ class Sums:
         return self._recorder or default_recorder()
 
     def of(self, session_id: object) -> SessionUsage:
-        """Those of a session; all without an id are one."""
+        """Usage of a session; all sessions without an id count as one."""
         if not isinstance(session_id, str) or not session_id:
             return self._nameless
         sessions: Sessions = self.recorder.adapters.setdefault("claude_agent", Sessions())

@@ -187,7 +187,7 @@ class Sessions:
     """The sums of the sessions of a process: more than one object may report the turns of one."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Starts without sessions."""
         self._kept: dict[str, SessionUsage] = {}
         self._lock = threading.Lock()
 

@@ -99,7 +99,7 @@ class ChainReports:
 
     @guarded
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
-        """It has come to an end."""
+        """Finishes the step or the run of a chain that has ended."""
         place = self._tree.take(run_id, self)
         if place is None:
             return

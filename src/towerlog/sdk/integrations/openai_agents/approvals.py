@@ -81,7 +81,7 @@ class RunnerApprovals:
 
     @property
     def run_key(self) -> str:
-        """Of the run."""
+        """Key of the run; empty without one."""
         return self._run.run_key or ""
 
     @property

@@ -19,10 +19,10 @@ class OpenCall(Protocol):
 
 
 class OpenCalls:
-    """Of one run. From any thread."""
+    """Open calls of one run. May be used from any thread."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Starts without open calls."""
         self._open: dict[int, OpenCall] = {}
         self._responses: dict[str, tuple[int, str]] = {}
         """Id of a response → when it was told, and by which reader."""

@@ -86,7 +86,7 @@ def _gone(table: str, kind: int, where: str) -> str:
 
 
 def _beyond(table: str, most: int) -> str:
-    """Those of a member that are too many, the oldest."""
+    """Condition for a member's rows beyond the newest `most`."""
     of_member = f"SELECT number FROM {table} WHERE org = $1 AND user_id = $2 ORDER BY number DESC LIMIT 1 OFFSET {most}"
     return f"org = $1 AND user_id = $2 AND number <= ({of_member})"
 

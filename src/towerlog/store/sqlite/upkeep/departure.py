@@ -55,7 +55,7 @@ class Departure:
     """A store that is read for its move. Made by `departing`; what cannot be read raises StorageFailed."""
 
     def __init__(self, db: apsw.Connection) -> None:
-        """In a transaction, so that all of it is of one moment."""
+        """Needs an open transaction: all reads see one snapshot."""
         self._db = db
 
     def fingerprint(self) -> str:
