@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -110,7 +109,6 @@ def test_connections_that_go_silent_are_made_anew(site: Site) -> None:
         assert is_stored(sender)
     reader = site.node.client(timeout=ANSWER_S)
     site.way.hush()
-    began = time.monotonic()
     wait_until(lambda: is_stored(sender), "a write to be taken in", deadline_s=ANSWER_S)
     for _ in range(LOOKS):
         reply = answered(lambda: reader.get("/api/v1/runs"))
@@ -118,7 +116,6 @@ def test_connections_that_go_silent_are_made_anew(site: Site) -> None:
         assert reply.status_code in (200, 503)
     wait_until(lambda: reader.get("/api/v1/runs").status_code == 200, "reads", deadline_s=RECOVERY_S)
     wait_until(lambda: reader.get("/readyz").status_code == 200, "the node to be ready", deadline_s=RECOVERY_S)
-    assert time.monotonic() - began < ANSWER_S + RECOVERY_S
     sender.check_log()
 
 

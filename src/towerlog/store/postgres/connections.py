@@ -16,7 +16,7 @@ from towerlog.errors import StorageFailed
 from towerlog.store.columns.order import falling
 from towerlog.store.damage import Damages
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
-from towerlog.store.postgres.link.watched import Line, Watched
+from towerlog.store.postgres.link.watched import Line, WatchedConnection
 from towerlog.store.postgres.times import LeaseTimes
 
 P = ParamSpec("P")
@@ -67,7 +67,7 @@ COMMON = {
 }
 
 
-class _Connection(Watched):
+class _Connection(WatchedConnection):
     """One that is given back as it is."""
 
     seen = ""

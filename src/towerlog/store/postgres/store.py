@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +163,29 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
 
         Raises StorageFailed where that cannot be found out.
         """
-        deadline = asyncio.get_running_loop().time() + ASK_S
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                connection = await connections.connect(self.url, connections.READING)
-                try:
-                    found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
-                finally:
-                    await connection.close()
-                if found == "aborted":
-                    return False
-                # A crash gives the number of a transaction that was lost with it to another; it ends every connection.
-                if found == "committed" and self._nodes.connection is self._witness and not self._witness.is_closed():
-                    return True
-            except DRIVER_ERRORS as error:
-                _log.warning("it cannot be found out whether a commit was stored", error=str(error))
-            await asyncio.sleep(ASK_AGAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASK_S):
+                while (found := await self._found_committed(name)) is None:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(ASK_AGAIN_S)
+                return found
         raise StorageFailed("the connection to the database was lost; whether it was stored is unknown", retry_after=1)
+
+    async def _found_committed(self, name: str) -> bool | None:
+        try:
+            connection = await connections.connect(self.url, connections.READING)
+            try:
+                found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
+            finally:
+                await connection.close()
+        except DRIVER_ERRORS as error:
+            _log.warning("it cannot be found out whether a commit was stored", error=str(error))
+            return None
+        if found == "aborted":
+            return False
+        # A crash gives the number of a transaction that was lost with it to another; it ends every connection.
+        if found == "committed" and self._nodes.connection is self._witness and not self._witness.is_closed():
+            return True
+        return None
 
     async def ping(self) -> None:
         """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again;

@@ -29,7 +29,6 @@ CLOSE_S = 2.0
 """How long the server may take to say farewell."""
 _STATE = "SELECT pg_backend_pid(), (SELECT coalesce(state, 'active') FROM pg_stat_activity WHERE pid = {pid})"
 _STARTS = "57P03"
-_SETTINGS = {"application_name": "towerlog look"}
 _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _log = structlog.get_logger("towerlog.store")
@@ -41,7 +40,7 @@ class Line:
     def __init__(self, url: str) -> None:
         """None yet."""
         self.url = url
-        self.connections: WeakSet[Watched] = WeakSet()
+        self.connections: WeakSet[WatchedConnection] = WeakSet()
 
     async def is_at_work(self, address: Any, pid: int) -> bool:
         """Whether the server there has a session of this number that is not idle; True where it does not tell."""
@@ -53,7 +52,7 @@ class Line:
                     host=host,
                     port=port,
                     timeout=LOOK_S,
-                    server_settings={"application_name": "towerlog look"},
+                    server_settings={"application_name": "look"},
                 )
                 try:
                     is_numbered = asking.get_server_pid()
@@ -69,25 +68,30 @@ class Line:
             # It answers, be it that it has no room. One that starts has no sessions.
             return bool(error.sqlstate != _STARTS)
 
-    def give_up(self) -> None:
-        """Closes all that have said nothing for a while: they are made anew when they are needed."""
-        now = asyncio.get_running_loop().time()
+    def begin_to_listen(self) -> None:
+        """From now on it counts who says something."""
         for one in list(self.connections):
-            if not one.is_closed() and now - one.heard_at > SILENT_S:
+            one.is_heard = False
+
+    def give_up(self) -> None:
+        """Closes all that have said nothing since: they are made anew when they are needed. Those with a question are
+        looked for on their own."""
+        for one in list(self.connections):
+            if not (one.is_closed() or one.is_heard or one.is_asking):
                 one.terminate()
 
 
-class Watched(asyncpg.Connection):  # type: ignore[misc]  # without types
+class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]  # without types
     """A connection whose questions end when the other side is gone, however that has come about."""
 
     line: Line | None = None
-    heard_at = 0.0
-    """By the clock of the loop."""
+    is_heard = False
+    """It has said something since it was listened for."""
+    is_asking = False
 
     def join(self, line: Line) -> None:
         """From now on it is watched."""
         self.line = line
-        self.heard_at = asyncio.get_running_loop().time()
         line.connections.add(self)
 
     @contextlib.contextmanager
@@ -98,18 +102,20 @@ class Watched(asyncpg.Connection):  # type: ignore[misc]  # without types
         loop = asyncio.get_running_loop()
         looking: list[asyncio.Task[None]] = []
         timer = loop.call_later(SILENT_S, lambda: looking.append(loop.create_task(self._look())))
+        self.is_asking = True
         try:
             yield
         finally:
+            self.is_asking = False
             timer.cancel()
             for task in looking:
                 task.cancel()
-            if not self.is_closed():
-                self.heard_at = loop.time()
+            self.is_heard = not self.is_closed()
 
     async def _look(self) -> None:
         line = self.line
         assert line is not None
+        line.begin_to_listen()
         try:
             while await line.is_at_work(self._addr, self.get_server_pid()):  # noqa: ASYNC110  # nothing tells of it
                 await asyncio.sleep(SILENT_S)
