@@ -941,6 +941,7 @@ ROOMS: dict[str, str] = {
     "store/columns": "What values are kept as, whatever the database: rows to values and back, and what fits together.",
     "store/columns/questions": "What is asked of rows, whatever the database: children, words, money, ways up.",
     "store/postgres": "The shared backend: connections, locks, units of work, what a group loads and a commit writes.",
+    "store/postgres/link": "A connection that notices when the other side is silent; what an address may ask for.",
     "store/postgres/reading": "What is read: events, runs, threads, lanes, content.",
     "store/postgres/subjects": "Members, keys, the audit, budgets, prices, the inbox, alerts, retention.",
     "store/postgres/upkeep": "Erasures, verification, and organisations and keys for a command.",

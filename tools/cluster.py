@@ -79,12 +79,17 @@ def nginx_configuration(folder: Path, port: int, targets: list[str]) -> str:
     return NGINX.format(folder=folder, port=port, upstreams=upstreams, silence=MAX_SILENCE_S)
 
 
-@contextlib.contextmanager
-def nginx(folder: Path, port: int, targets: list[str]) -> Iterator[None]:
-    """In front of these addresses, until the end."""
+def find_nginx() -> str:
+    """Where it is. Ends the program where it is not installed."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         sys.exit("this needs nginx: install the Debian package `nginx-light`")
+    return program
+
+
+@contextlib.contextmanager
+def nginx(program: str, folder: Path, port: int, targets: list[str]) -> Iterator[None]:
+    """In front of these addresses, until the end."""
     file = folder / "nginx.conf"
     file.write_text(nginx_configuration(folder, port, targets))
     process = subprocess.Popen([program, "-c", str(file), "-p", str(folder), "-g", "daemon off;"])
@@ -105,6 +110,7 @@ def main() -> None:
     parser.add_argument("--wake", choices=["nats", "postgres"], default="nats")
     parser.add_argument("--port", type=int, default=0, help="of nginx; default: a free one")
     asked = parser.parse_args()
+    program = find_nginx()  # before anything is started
     is_over = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: is_over.set())
@@ -118,7 +124,7 @@ def main() -> None:
         nodes = opened.enter_context(Nodes(folder, asked.nodes, env, base))
         port = asked.port or opened.enter_context(HeldPort()).number
         targets = [f"127.0.0.1:{server.port}" for server in nodes.servers]
-        opened.enter_context(nginx(folder, port, targets))
+        opened.enter_context(nginx(program, folder, port, targets))
         lines = [
             f"{asked.nodes} nodes behind http://127.0.0.1:{port}",
             f"  nodes     {', '.join(targets)}",

@@ -23,6 +23,7 @@ from towerlog.store.columns.moving import StoreSource, StoreTarget
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.placing import Copy
+from towerlog.store.postgres.link.address import unfit_attribute
 from towerlog.store.sqlite.connections.at_rest import unchanged
 from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
@@ -62,8 +63,10 @@ def database_name(settings: Settings) -> str:
     return urlunsplit((parts.scheme, _USER_ALONE.sub(r"\1@", parts.netloc), parts.path, "", ""))
 
 
-def check_extra() -> None:
-    """Raises BadSetting where what PostgreSQL needs is not installed."""
+def check_extra(url: str) -> None:
+    """Raises BadSetting where what PostgreSQL needs is not installed, or the URL asks for a server without writes."""
+    if (words := unfit_attribute(url)) is not None:
+        raise BadSetting(f"database_url: {words}")
     if find_spec("asyncpg") is None:
         raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install '.[postgres]' in a checkout")
 
@@ -115,7 +118,7 @@ async def open_for_server(
         path = database_path(settings)
         with named(path):
             return await open_store(path, clock, ids, on_fatal, settings.disk_guard_mib)
-    check_extra()
+    check_extra(settings.database_url)
     # Not before it is asked for: its driver is an extra.
     from towerlog.store.postgres.store import open_store as open_shared
 
@@ -136,7 +139,7 @@ async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> Asy
 
 @asynccontextmanager
 async def _opened_alone(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.store import open_store as open_shared
 
     store = await open_shared(settings.database_url, clock, ids, alone=True)
@@ -147,7 +150,7 @@ async def _opened_alone(settings: Settings, clock: Clock, ids: Ids) -> AsyncIter
 
 
 def _open_shared_identities(settings: Settings, token: str) -> Identities:
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.upkeep.identities import open_identities as open_shared
 
     return open_shared(settings.database_url, token)
@@ -197,7 +200,7 @@ def leaving(settings: Settings, url: str) -> Iterator[StoreSource]:
     """
     if is_shared(settings) or not is_shared(moved(settings, url)):
         raise BadSetting("a store moves from an SQLite file to postgresql://USER@HOST/DATABASE, and no other way")
-    check_extra()
+    check_extra(url)
     path = existing_store(settings)
     with held_place(path), departing(path) as source:
         yield source
@@ -221,7 +224,7 @@ async def opened_as_it_is(settings: Settings, clock: Clock, *, unfinished: bool 
 
     Raises BadSetting, and what `open_reader` of its backend raises.
     """
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.store import open_reader as open_shared_reader
 
     store = await open_shared_reader(settings.database_url, clock, unfinished=unfinished)
@@ -237,7 +240,7 @@ def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, 
     Raises what `existing_store`, `copy_of` and `dumped` raise.
     """
     if is_shared(settings):
-        check_extra()
+        check_extra(settings.database_url)
         from towerlog.store.postgres.upkeep.programs import dumped
 
         return Copy(dumped(settings.database_url, target), target)
@@ -290,7 +293,7 @@ def place_of(settings: Settings) -> AbstractContextManager[Place]:
 
 def make_indexes_anew(settings: Settings, progress: Callable[[int], None]) -> None:
     """Makes every index of a shared database anew. Raises StoreLocked where a server has it open, StorageFailed."""
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.upkeep.indexes import make_anew
 
     make_anew(settings.database_url, progress)
@@ -298,7 +301,7 @@ def make_indexes_anew(settings: Settings, progress: Callable[[int], None]) -> No
 
 async def health_of(settings: Settings, clock: Clock) -> DatabaseHealth:
     """How a shared database keeps the store. Raises BadSetting, StorageFailed, Overloaded."""
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.upkeep.health import look_at
 
     return await look_at(settings.database_url, clock)
@@ -331,7 +334,7 @@ def replacing(settings: Settings, ids: Ids, kept_as: str) -> Iterator[Replacing]
         with place_of(settings) as place:
             yield _FileReplacing(settings, place, copy_epoch(ids), kept_as)
         return
-    check_extra()
+    check_extra(settings.database_url)
     from towerlog.store.postgres.upkeep.place import held_place as held_database
 
     with held_database(settings.database_url) as held:

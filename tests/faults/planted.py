@@ -2719,6 +2719,13 @@ AGED = (
 
 NODES = (
     Fault(
+        "nobody looks after a question without an answer",
+        "faults/test_silent_database.py::test_connections_that_go_silent_are_made_anew",
+        "towerlog.store.postgres.link.watched",
+        "SILENT_S = 2.0",
+        "SILENT_S = 3600.0",
+    ),
+    Fault(
         "what was read back is told again",
         "engine/nodes/test_lines.py::test_what_was_read_back_before_it_was_told_is_told_once",
         "towerlog.engine.nodes.lines",

@@ -1408,6 +1408,15 @@ NODES = (
         of(PAGE_OF_NODES, "Messages are numbered, and each node says every second how many there were"),
     ),
     Promise(
+        "A database that says nothing any more is an outage: silent connections, and a server that stands still.",
+        (
+            "faults/test_silent_database.py::test_connections_that_go_silent_are_made_anew",
+            "faults/test_silent_database.py::test_a_database_that_stands_still_is_an_outage_and_is_over_once_it_goes_on",
+        ),
+        (),
+        of("docs/operate/postgres-ha.md", "A request waits for some seconds, then it gets"),
+    ),
+    Promise(
         "One node leads: what time brings about and messages to people are done once, and go on when it is lost.",
         (
             "engine/nodes/test_lines.py::test_one_node_leads_and_another_when_it_leaves",

@@ -20,7 +20,7 @@ class SocketProxy:
         self._target = str(target / NAME)
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._is_closed = False
+        self._silent: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / NAME))
         (folder / NAME).chmod(0o777)
@@ -48,7 +48,8 @@ class SocketProxy:
     def _carry(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
-                sink.sendall(data)
+                if source not in self._silent:
+                    sink.sendall(data)
         self._end(pair)
 
     def _end(self, pair: tuple[socket.socket, socket.socket]) -> None:
@@ -56,10 +57,16 @@ class SocketProxy:
             if pair not in self._pairs:
                 return
             self._pairs.discard(pair)
+            self._silent -= set(pair)
         for one in pair:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    def hush(self) -> None:
+        """Nothing comes through the connections that there are, and they do not end; new ones work."""
+        with self._lock:
+            self._silent |= {one for pair in self._pairs for one in pair}
 
     def cut(self) -> None:
         """Ends every connection, wherever it is."""

@@ -71,7 +71,12 @@ class PostgresBus:
 
     async def _connect(self) -> None:
         connection = await asyncpg.connect(self._url, server_settings=SETTINGS, timeout=CONNECT_S)
-        await connection.add_listener(CHANNEL, self._take)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await connection.add_listener(CHANNEL, self._take)
+        except BaseException:
+            connection.terminate()
+            raise
         self._connection = connection
 
     def _take(self, _connection: object, _process: int, _channel: str, payload: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json
-from towerlog.errors import DiskFull, StorageFailed, StoreMoved
+from towerlog.errors import DiskFull, Overloaded, StorageFailed, StoreMoved
 
 _NOT_READY_RETRY = (b"retry-after", b"1")
 
@@ -88,7 +88,7 @@ class HealthPages:
                 status = self._obstacle() or status
             except DiskFull:
                 status = "disk_full"
-            except StoreMoved:
+            except (StoreMoved, Overloaded):
                 status = self._obstacle() or "writes_refused"
             except StorageFailed:
                 status = "storage_failed"

@@ -15,7 +15,8 @@ import asyncpg
 from towerlog.errors import StorageFailed
 from towerlog.store.columns.order import falling
 from towerlog.store.damage import Damages
-from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_errors
+from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
+from towerlog.store.postgres.link.watched import Line, WatchedConnection
 from towerlog.store.postgres.times import LeaseTimes
 
 P = ParamSpec("P")
@@ -39,7 +40,8 @@ LOCK_MS = 10_000
 """How long a unit of work waits for another node's."""
 IDLE_MS = 5_000
 """How long a unit of work may do nothing: then its node stands still, and the others go on without it."""
-READING = {"statement_timeout": str(READ_MS), "default_transaction_read_only": "on"}
+READ_ONLY = "default_transaction_read_only"
+READING = {"statement_timeout": str(READ_MS), READ_ONLY: "on"}
 BY_KEYS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -58,10 +60,14 @@ COMMON = {
     "client_min_messages": "warning",
     # Whoever does not say so leaves no stamps (`locks`): a node of a build before them, and a person.
     "towerlog.stamps": "on",
+    # A node that is gone without a word leaves no session behind for hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[misc]  # without types
+class _Connection(WatchedConnection):
     """One that is given back as it is."""
 
     seen = ""
@@ -162,11 +168,15 @@ class Column(list[Any]):
 
 
 async def check_arrays(connection: Any) -> None:
-    """Refuses a driver that sends a `Column` otherwise than it is: rows would be missing. Raises StorageFailed."""
+    """Refuses a driver that sends a `Column` otherwise than it is: rows would be missing. Raises StorageFailed, and
+    Overloaded where the connection is lost meanwhile."""
     sent = [1, 2, 3]
-    with contextlib.suppress(*DRIVER_ERRORS):
+    try:
         if await connection.fetchval("SELECT $1::bigint[]", sendable(sent)) == sent:
             return
+    except DRIVER_ERRORS as error:
+        if is_passing(error):  # an outage says nothing about the driver
+            raise storage_error(error) from error
     raise StorageFailed(
         f"asyncpg {asyncpg.__version__} sends arrays in another way than this version of Towerlog expects; install a"
         " version that towerlog names in its dependencies"
@@ -249,29 +259,48 @@ class Connections:
 
 
 async def open_pool(
-    url: str, count: int, settings: dict[str, str], damages: Damages, times: LeaseTimes, role: str = ""
+    line: Line, count: int, settings: dict[str, str], damages: Damages, times: LeaseTimes, role: str = ""
 ) -> Connections:
     """At most so many connections, with these settings of the server. Raises Overloaded, StorageFailed.
 
-    `role`: what they act as, see `roles`; empty for the user of the URL.
+    `line`: pools of one store have it in common. `role`: what they act as, see `roles`; empty for the user of the URL.
     """
-    wanted = {**COMMON, **settings, **({"role": role} if role else {})}
+    wanted = {**settings, **({"role": role} if role else {})}
+
+    async def make(*_: object, **more: Any) -> Any:
+        # The pool asks for what it needs to know its connections by.
+        return await _made(line, wanted, **more)
+
     with storage_errors():
         pool = await asyncpg.create_pool(
-            url,
-            min_size=1,
+            # None are kept open for their own sake: the driver would log each try to have them during an outage.
+            min_size=0,
             max_size=count,
+            connect=make,
             connection_class=_Connection,
-            server_settings=wanted,
-            statement_cache_size=STATEMENTS_KEPT,
             max_inactive_connection_lifetime=0,
-            timeout=CONNECT_S,
         )
+        async with pool.acquire(timeout=CONNECT_S):
+            pass
     return Connections(pool, damages, times, role)
 
 
 async def connect(url: str, settings: dict[str, str]) -> Any:
     """One connection of its own. Raises what the driver raises."""
-    return await asyncpg.connect(
-        url, server_settings={**COMMON, **settings}, timeout=CONNECT_S, statement_cache_size=STATEMENTS_KEPT
-    )
+    return await _made(Line(url), settings, connection_class=_Connection)
+
+
+async def _made(line: Line, settings: dict[str, str], **more: Any) -> Any:
+    wanted = {**COMMON, **settings}
+    # The driver takes a session that begins with it for one of a server that takes no writes (`target_session_attrs`).
+    is_reading = wanted.pop(READ_ONLY, None)
+    more["timeout"] = CONNECT_S
+    connection = await asyncpg.connect(line.url, server_settings=wanted, statement_cache_size=STATEMENTS_KEPT, **more)
+    try:
+        connection.join(line)
+        if is_reading is not None:
+            await connection.execute(f"SET {READ_ONLY} TO {is_reading}")
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import ALL, Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
+from towerlog.store.postgres.link.watched import Line
 from towerlog.store.postgres.locks import Stamps
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.nodes import PostgresNodes
@@ -37,8 +38,10 @@ from towerlog.store.trouble import Trouble
 READERS, KEYS, WRITERS = 6, 2, 2
 """Connections of one process: for questions, for keys, and for what is written."""
 ASK_AGAIN_S = 0.2
-TIMES_ASKED = 25
-"""How long apart, and how often, it is asked what has become of a commit whose connection was lost."""
+ASK_S = 5.0
+"""How long apart, and how long in all, it is asked what has become of a commit whose connection was lost."""
+PING_S = 3.0
+"""How long whoever asks whether the store can be read waits for it."""
 PING = (
     "SELECT (SELECT max(number) FROM migration), (SELECT value FROM meta WHERE name = 'epoch'),"
     " (SELECT hash FROM place WHERE org = (SELECT max(org) FROM org) ORDER BY position DESC LIMIT 1)"
@@ -82,6 +85,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         """A connection that was open before the unit under way began."""
         self._unit_lock = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
+        self._pinging: asyncio.Task[TowerlogError | None] | None = None
         self._pool_of: dict[Via, Connections | Transacting] = {
             Via.READERS: readers,
             Via.KEYS: keys,
@@ -159,35 +163,54 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
 
         Raises StorageFailed where that cannot be found out.
         """
-        for _ in range(TIMES_ASKED):
-            try:
-                connection = await connections.connect(self.url, connections.READING)
-                try:
-                    found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
-                finally:
-                    await connection.close()
-                if found == "aborted":
-                    return False
-                # A crash gives the number of a transaction that was lost with it to another; it ends every connection.
-                if found == "committed" and self._nodes.connection is self._witness and not self._witness.is_closed():
-                    return True
-            except DRIVER_ERRORS as error:
-                _log.warning("it cannot be found out whether a commit was stored", error=str(error))
-            await asyncio.sleep(ASK_AGAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASK_S):
+                while (found := await self._found_committed(name)) is None:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(ASK_AGAIN_S)
+                return found
         raise StorageFailed("the connection to the database was lost; whether it was stored is unknown", retry_after=1)
 
-    async def ping(self) -> None:
-        """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again."""
+    async def _found_committed(self, name: str) -> bool | None:
+        try:
+            connection = await connections.connect(self.url, connections.READING)
+            try:
+                found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
+            finally:
+                await connection.close()
+        except DRIVER_ERRORS as error:
+            _log.warning("it cannot be found out whether a commit was stored", error=str(error))
+            return None
+        if found == "aborted":
+            return False
+        # A crash gives the number of a transaction that was lost with it to another; it ends every connection.
+        if found == "committed" and self._nodes.connection is self._witness and not self._witness.is_closed():
+            return True
+        return None
 
+    async def ping(self) -> None:
+        """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again;
+        Overloaded where the database cannot be reached, or does not answer within `PING_S`."""
+
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.get_running_loop().create_task(self._read_pages())
+        # One that is not answered ends by itself: cancelling it would wait for the server once more.
+        done, _ = await asyncio.wait({self._pinging}, timeout=PING_S)
+        if not done:
+            raise Overloaded("The database does not answer.", retry_after=1)
+        if (failed := self._pinging.result()) is not None:
+            raise failed
+        if self.damages.is_failing():
+            raise StorageFailed("reads of the store have failed again and again")
+
+    async def _read_pages(self) -> TowerlogError | None:
         async def read(db: Db) -> None:
             await db.row(PING)
 
         try:
             await self.pool(Via.READERS).call(ALL, read)
-        except Overloaded as error:
-            raise StorageFailed(error.message) from error
-        if self.damages.is_failing():
-            raise StorageFailed("reads of the store have failed again and again")
+        except (Overloaded, StorageFailed) as error:
+            return error
+        return None
 
     def obstacle(self) -> str | None:
         """What is in the way of writes."""
@@ -276,7 +299,8 @@ async def _opened(url: str, clock: Clock, epoch: str, db: Db, trouble: Trouble, 
 async def _open_pools(
     url: str, damages: Damages, times: LeaseTimes, role: str
 ) -> tuple[Connections, Connections, Connections]:
-    readers = await connections.open_pool(url, READERS, connections.READING, damages, times, role)
-    keys = await connections.open_pool(url, KEYS, connections.READING, damages, times, role)
-    writers = await connections.open_pool(url, WRITERS, connections.WRITING, damages, times, role)
+    line = Line(url)
+    readers = await connections.open_pool(line, READERS, connections.READING, damages, times, role)
+    keys = await connections.open_pool(line, KEYS, connections.READING, damages, times, role)
+    writers = await connections.open_pool(line, WRITERS, connections.WRITING, damages, times, role)
     return readers, keys, writers
