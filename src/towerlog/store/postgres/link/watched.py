@@ -19,6 +19,8 @@ from weakref import WeakSet
 import asyncpg
 import structlog
 
+from towerlog.errors import StorageFailed
+
 SILENT_S = 2.0
 """How long an answer may take before its session is looked for; and how long after it it is looked for again."""
 LOOK_S = 2.5
@@ -90,7 +92,12 @@ class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]  # without ty
     is_asking = False
 
     def join(self, line: Line) -> None:
-        """From now on it is watched."""
+        """From now on it is watched. Raises StorageFailed for a driver that does not tell where it is connected to."""
+        if not isinstance(getattr(self, "_addr", None), tuple | str):
+            raise StorageFailed(
+                f"asyncpg {asyncpg.__version__} does not tell the address of a connection in the way that this version"
+                " of Towerlog expects; install a version that towerlog names in its dependencies"
+            )
         self.line = line
         line.connections.add(self)
 
