@@ -67,7 +67,7 @@ def test_what_a_process_of_several_fails_with_is_said_in_a_line(tmp_path: Path, 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "find_spec", lambda name: None)
     with pytest.raises(BadSetting, match=r"pip install '.\[postgres\]' in a checkout"):
-        storage.check_extra()
+        storage.check_extra("postgresql://h/d")
 
 
 @pytest.mark.parametrize(

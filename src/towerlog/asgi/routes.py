@@ -96,6 +96,7 @@ class Route:
 
     __slots__ = (
         "_query",
+        "_takes_blank",
         "body",
         "dialect",
         "endpoint",
@@ -126,6 +127,8 @@ class Route:
         takes_any = self.public if endpoint is None else endpoint.ingests or Scope.INGEST in endpoint.scopes
         self._query = None if takes_any else _names_of(None if endpoint is None else endpoint.query)
         """The query parameters that it takes; None: any, as telemetry's clients may send some that are not for us."""
+        self._takes_blank = self._query is None or dialect.name == "activity"
+        """Its document reads a `tail` that is no number as one that is left out."""
 
     @property
     def declared(self) -> Endpoint | PageRoute:
@@ -144,7 +147,7 @@ class Route:
             name = next(name for name in query if name not in self._query)
             known = ", ".join(sorted(self._query)) or "none"
             raise invalid_field(name[:MAX_SHOWN_CHARS], f"is not a query parameter of this endpoint; it takes {known}")
-        if self._query is not None:
+        if not self._takes_blank:
             for name, value in query.items():
                 if is_blank(value):
                     raise invalid_field(name, "must not be blank: leave it out")

@@ -24,7 +24,6 @@ from towerlog.cli.commands import SERVER, load
 from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
 from towerlog.config import BadSetting, Settings, database_path, doubts, existing_database
-from towerlog.model.agent import is_blank
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
@@ -80,7 +79,7 @@ def _check_given(context: click.Context) -> None:
     for option in context.command.params:
         value = context.params.get(option.name or "")
         values = value if isinstance(value, tuple) else (value,)
-        if isinstance(option, click.Option) and any(isinstance(one, str) and is_blank(one) for one in values):
+        if isinstance(option, click.Option) and any(isinstance(one, str) and not one.strip() for one in values):
             raise click.BadParameter("must not be blank: leave it out", ctx=context, param=option)
 
 

@@ -120,9 +120,9 @@ async def fill(rig: Rig) -> str:
     row = await rig.run(run_id)
     assert ASKED_BYTES - 1500 < kept_bytes(row) <= ASKED_BYTES
     for _ in range(20):
-        await given(rig, run_id, "message", "\x01" * 700)
+        await given(rig, run_id, "message", "\x01" * 699 + "m")
         for asked in (await rig.run(run_id)).questions[:1]:
-            await given(rig, run_id, None, "\x01" * 700, asked.question_id)
+            await given(rig, run_id, None, "\x01" * 699 + "a", asked.question_id)
     return run_id
 
 

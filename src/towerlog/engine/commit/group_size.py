@@ -20,7 +20,7 @@ GATHER_MS = 5
 
 
 class GroupSize:
-    """Of one writer."""
+    """How large the groups of one writer may be."""
 
     def __init__(self) -> None:
         """As large as groups may be."""

@@ -356,7 +356,7 @@ class Writer:
                     broken[submission] = told_of(error)
                     note_defect("command_failed", command=type(submission.command).__name__)
                     return None
-                outcomes.append(error)
+                outcomes.append(error.with_traceback(None))  # which leads to these outcomes
         if missing:
             raise missing.as_one()
         return outcomes

@@ -36,12 +36,18 @@ class NotLoaded(Exception):
         super().__init__(kind, key)
         self.kind = kind
         self.key = key
-        self.all: list[NotLoaded] = [self]
-        """Itself, and what else was missing."""
+        self.others: list[NotLoaded] = []
+        """All that was missing, where that was gathered: this one stands for it then."""
         self.way: tuple[Callable[..., None], Any] | None = None
         """Who asks for what this leads to, and with what: that is loaded with it."""
         self.looks = 0
         """How many ids that may look up."""
+
+    @property
+    def all(self) -> list[NotLoaded]:
+        """What was missing. It does not hold itself: only a full collection would free such a circle, and all that the
+        traceback leads to, the request's body among it."""
+        return self.others or [self]
 
 
 class Unloaded(list[NotLoaded]):
@@ -69,6 +75,7 @@ class Unloaded(list[NotLoaded]):
         Raises NotLoaded where so much is missing already that it is to be loaded now.
         """
         if isinstance(error, NotLoaded):
+            error.__traceback__ = None  # leads to whoever gathers, and so back to this
             self += error.all
             self.alerts += sum([one.kind is _ALERT for one in error.all])
             for one in error.all:
@@ -82,7 +89,7 @@ class Unloaded(list[NotLoaded]):
     def as_one(self) -> NotLoaded:
         """What is to be raised when all pieces were tried and something is missing."""
         first = NotLoaded(self[0].kind, self[0].key)
-        first.all = self
+        first.others = self
         return first
 
 

@@ -175,7 +175,8 @@ async def check_arrays(connection: Any) -> None:
         if await connection.fetchval("SELECT $1::bigint[]", sendable(sent)) == sent:
             return
     except DRIVER_ERRORS as error:
-        if is_passing(error):  # an outage says nothing about the driver
+        # An outage says nothing about the driver; a message that the server cannot read does.
+        if is_passing(error) and not isinstance(error, asyncpg.ProtocolViolationError):
             raise storage_error(error) from error
     raise StorageFailed(
         f"asyncpg {asyncpg.__version__} sends arrays in another way than this version of Towerlog expects; install a"

@@ -52,7 +52,7 @@ _EVENTS_BY_ID = (
     "WITH wanted (nth, of_run, id, erased) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))"
     f" SELECT {_WITHOUT_DATA}, nth FROM wanted CROSS JOIN event WHERE run = of_run AND event_id IN (id, erased)"
 )
-"""All by one statement, and one row for each that there is, for the same reason: most of them are new."""
+"""Asks for all ids by one statement, for the same reason: most are new, and have no row."""
 MAX_IDS_AT_ONCE = 500
 _LAST_NODE, _LAST_METAS = (
     "SELECT wanted.key FROM json_each(?2) AS wanted WHERE EXISTS"
@@ -205,7 +205,7 @@ def chain_length(db: apsw.Connection, org: int, key: bytes) -> int | None:
 
 
 def last_metas(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> int:
-    """The same of meta lists."""
+    """The number of the last of these meta lists that is stored, from 1 on; 0: none is."""
     return _last_stored(db, _LAST_METAS, org, keys)
 
 

@@ -31,7 +31,7 @@ _LIMITS = (
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One of what may be answered, and its JSON."""
+    """A choice: its words for people, and the JSON that it answers with."""
 
     words: str
     value: str
@@ -124,7 +124,7 @@ def _hint(schema: Mapping[str, Any]) -> str:
 
 
 def _value(field: Field, text: str) -> Any:
-    """None for nothing. What is no number and no JSON goes on as the text that it is, and is refused by the schema."""
+    """JSON of what was typed; None for nothing. What is no JSON goes on as a text, and is refused by the schema."""
     if field.kind in ("text", "long"):
         return text if text or field.is_required else None
     if not text.strip():

@@ -16,16 +16,16 @@ from towerlog.model.approval import ApprovalKind
 from towerlog.model.times import parse_ms, spoken_ms
 
 MAX_SHOWN_CHARS = 20_000
-"""Of a question, of tool calls and of a schema on the page."""
+"""Characters shown of a question, of tool calls and of a schema."""
 
 MAX_ROW_CHARS = 200
-"""Of a name beside them, and of the words of a choice or a field."""
+"""Characters shown of a name, and of the words of a choice or a field."""
 
 MAX_BUTTONS = 8
 """Up to so many choices are buttons."""
 
 MAX_INPUT_CHARS = 500
-"""Of what the run began with."""
+"""Characters shown of the input of the run."""
 
 RISKY = ("high", "critical")
 """At these risks it is asked once more, except of whoever denies."""

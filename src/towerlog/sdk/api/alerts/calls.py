@@ -55,7 +55,7 @@ class Alerts(Caller):
         return self._send(endpoints.acknowledge_alert(alert_id))
 
     def mute_alert(self, alert_id: str, minutes: float = 60) -> shapes.Alert:
-        """Mutes the alert for `minutes`; 0 unmutes it."""
+        """Tells nobody of it for so long; 0 ends that."""
         return self._send(endpoints.mute_alert(alert_id, minutes))
 
     def list_deliveries(self, **filters: Any) -> Iterator[shapes.AlertDelivery]:

@@ -88,7 +88,7 @@ class Begun(NamedTuple):
     up: RunnerReports | None
     """The hooks of the run that gets what this one waits for: of an agent, where this one is a tool of it."""
     call_id: str
-    """Of that tool's call."""
+    """The id of the call of that tool."""
 
     @property
     def is_over(self) -> bool:
@@ -154,7 +154,7 @@ class Runs:
 
     @guarded
     def fail(self, begun: Begun, error: BaseException) -> None:
-        """It has failed, or was cancelled: a cancel may come out of the runner as an error of a tool."""
+        """Ends a run that has failed, or was cancelled: a cancel may come out of the runner as an error of a tool."""
         if begun.is_over:
             return
         begun.hooks.is_settled = True

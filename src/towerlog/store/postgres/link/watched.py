@@ -40,7 +40,7 @@ class Line:
     """What the connections of one address have in common: if one has gone silent, others may have."""
 
     def __init__(self, url: str) -> None:
-        """None yet."""
+        """Holds no connection yet. `url`: that of the database, for looking."""
         self.url = url
         self.connections: WeakSet[WatchedConnection] = WeakSet()
 
@@ -88,7 +88,7 @@ class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]  # without ty
 
     line: Line | None = None
     is_heard = False
-    """It has said something since it was listened for."""
+    """Whether it has said something since it was listened for."""
     is_asking = False
 
     def join(self, line: Line) -> None:
