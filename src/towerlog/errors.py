@@ -33,7 +33,9 @@ sees them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class TowerlogError(Exception):
@@ -318,3 +320,10 @@ class UnfitServer(Exception):
 def cause(error: BaseException) -> str:
     """What kind of an error it is, and what it says, for logs and messages."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def without_trace(error: E) -> E:
+    """An error that is kept as a value: without its traceback. That holds the frame that keeps it, which closes a
+    cycle, and then what the frames know, such as a request's body, stays until a full collection."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error

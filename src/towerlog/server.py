@@ -262,7 +262,7 @@ async def _serve(
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        # A request leaves no reference cycles, so the collector need not run every few requests.
+        # No request leaves its body in a reference cycle, so the collector need not run every few requests.
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         try:
             if not stops.is_asked:

@@ -30,7 +30,7 @@ from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, opens_page
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
 from towerlog.engine.commands.long_histories import MAX_MESSAGES_BESIDE, is_long
-from towerlog.errors import Forbidden, OutOfMemory, TowerlogError, told_of
+from towerlog.errors import Forbidden, OutOfMemory, TowerlogError, told_of, without_trace
 from towerlog.model.command import TELEMETRY
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Appended, Outcome, Replayed, Reported
@@ -328,6 +328,8 @@ class Gate:
         except Exception as own:
             log_failure(exchange, own, "a dialect could not explain an error")
             return explain(table.fallback, told_of(own), exchange.trace_id)
+        finally:
+            without_trace(fault)
 
     def close(self, exchange: Exchange, reply: Reply, respond: Respond) -> None:
         """Sends the reply and gives everything back."""

@@ -16,7 +16,7 @@ import msgspec
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
 from towerlog.dialects.members import in_json_words, kind_of, make_whole, names_at, read_singly
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
-from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
+from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError, without_trace
 from towerlog.model.agent import plain_name
 from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import NO_FACTS, Effects, Facts
@@ -388,8 +388,8 @@ def below(place: str, error: TowerlogError) -> TowerlogError:
 
 
 def refusal(error: TowerlogError) -> Refusal:
-    """An error as the result of one item of a batch."""
-    return Refusal(error.code, error.message, error.field)
+    """An error as the result of one item of a batch; it loses its traceback, which may hold the body."""
+    return Refusal(without_trace(error).code, error.message, error.field)
 
 
 def decode_any(text: bytes) -> Any:

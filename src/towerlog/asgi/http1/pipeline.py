@@ -112,6 +112,7 @@ class Pipeline(Phases):
             if request is not None:
                 request.is_gone = request.is_gone or not request.is_complete
                 request.uncount()
+                request.body = b""  # a connection and its transport are a cycle: what they hold stays a while
                 request.hear()
         self._waiting.clear()
         self._before = 0

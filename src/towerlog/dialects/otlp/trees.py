@@ -37,8 +37,8 @@ class SpanNode(msgspec.Struct, eq=False):
     """Whether a run begins and ends with this span: its trace's, or that of an agent in it."""
     above: SpanNode | None = None
     """Its parent, if the request has it."""
-    begins: SpanNode | None = None
-    """The span at or above it that begins the run it belongs to; None: the run of its trace, whose root is not here."""
+    begun_above: SpanNode | None = None
+    """The span above it that begins the run it belongs to, where it does not do so itself."""
     usage: Usage = NO_USAGE
     response_id: str | None = None
     is_lent: bool = False
@@ -57,6 +57,13 @@ class SpanNode(msgspec.Struct, eq=False):
     """When the first span of the run began that it begins."""
     is_placed: bool = False
     is_joined: bool = False
+
+    @property
+    def begins(self) -> SpanNode | None:
+        """The span at or above it that begins the run it belongs to; None: the run of its trace, whose root is not
+        here."""
+        # Not a member: one that held itself would stay, with its span, until the collector comes.
+        return self if self.begins_run else self.begun_above
 
 
 class Trace(msgspec.Struct, eq=False):
@@ -175,7 +182,7 @@ def _start(node: SpanNode) -> int:
 def _place(node: SpanNode) -> None:
     """Finds the span that begins its run, for it and for all on the way up. A circle leads to the run of the trace."""
     if node.begins_run or node.above is None:  # as most do that are told before their root
-        node.is_placed, node.begins = True, node if node.begins_run else None
+        node.is_placed = True
         return
     way: list[SpanNode] = []
     at: SpanNode | None = node
@@ -183,12 +190,11 @@ def _place(node: SpanNode) -> None:
         at.is_placed = True
         way.append(at)
         if at.begins_run:
-            at.begins = at
             break
         at = at.above
     begins = None if at is None else at.begins
     for below in way:
-        below.begins = begins
+        below.begun_above = None if below is begins else begins
 
 
 def _count(trace: Trace) -> None:

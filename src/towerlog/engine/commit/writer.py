@@ -28,7 +28,7 @@ from towerlog.engine.plan.fold import Reactions
 from towerlog.engine.plan.follow_ups import finish, more_work
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of
+from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of, without_trace
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
@@ -356,7 +356,7 @@ class Writer:
                     broken[submission] = told_of(error)
                     note_defect("command_failed", command=type(submission.command).__name__)
                     return None
-                outcomes.append(error.with_traceback(None))  # which leads to these outcomes
+                outcomes.append(without_trace(error))
         if missing:
             raise missing.as_one()
         return outcomes

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from towerlog.engine.load.steps import Steps
+from towerlog.errors import without_trace
 from towerlog.store.values import Kind
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ class NotLoaded(Exception):
         super().__init__(kind, key)
         self.kind = kind
         self.key = key
-        self.others: list[NotLoaded] = []
-        """All that was missing, where that was gathered: this one stands for it then."""
+        self.gathered: list[NotLoaded] | None = None
+        """What was missing in all, where that is more than this."""
         self.way: tuple[Callable[..., None], Any] | None = None
         """Who asks for what this leads to, and with what: that is loaded with it."""
         self.looks = 0
@@ -45,9 +46,9 @@ class NotLoaded(Exception):
 
     @property
     def all(self) -> list[NotLoaded]:
-        """What was missing. It does not hold itself: only a full collection would free such a circle, and all that the
-        traceback leads to, the request's body among it."""
-        return self.others or [self]
+        """Itself, and what else was missing."""
+        # A list kept in the exception would close a cycle, and with its traceback hold the whole request.
+        return [self] if self.gathered is None else self.gathered
 
 
 class Unloaded(list[NotLoaded]):
@@ -75,7 +76,7 @@ class Unloaded(list[NotLoaded]):
         Raises NotLoaded where so much is missing already that it is to be loaded now.
         """
         if isinstance(error, NotLoaded):
-            error.__traceback__ = None  # leads to whoever gathers, and so back to this
+            without_trace(error)
             self += error.all
             self.alerts += sum([one.kind is _ALERT for one in error.all])
             for one in error.all:
@@ -89,7 +90,7 @@ class Unloaded(list[NotLoaded]):
     def as_one(self) -> NotLoaded:
         """What is to be raised when all pieces were tried and something is missing."""
         first = NotLoaded(self[0].kind, self[0].key)
-        first.others = self
+        first.gathered = self
         return first
 
 
