@@ -7,6 +7,8 @@ from collections.abc import Callable
 import msgspec
 import zstandard
 
+_NO_MEMORY = "not enough memory"
+"""What zstd says where it gets none, with the same exception as for what is damaged."""
 PackingError = zstandard.ZstdError
 """What `unpacked_bytes` raises for what was never packed."""
 
@@ -25,7 +27,10 @@ class Packer(msgspec.Struct, eq=False):
         """Compressed bytes; the frame holds its own decoded size."""
         if self._compress is None:
             self._compress = zstandard.ZstdCompressor(level=3).compress
-        return self._compress(body)
+        try:
+            return self._compress(body)
+        except zstandard.ZstdError as error:
+            raise MemoryError(str(error)) from error  # nothing else keeps a body from being compressed
 
     def unpack(self, body: bytes) -> bytes:
         """What `pack` was given. Raises ValueError for anything else."""
@@ -34,6 +39,8 @@ class Packer(msgspec.Struct, eq=False):
         try:
             return self._decompress(body)
         except zstandard.ZstdError as error:
+            if _NO_MEMORY in str(error):
+                raise MemoryError(str(error)) from error
             raise ValueError(f"a compressed body is damaged: {error}") from error
 
 
